@@ -1,0 +1,5 @@
+"""``python -m pixloom``."""
+
+from pixloom.cli.app import main
+
+main()

@@ -1,0 +1,242 @@
+"""The command line: parses, calls one function of the package per command, prints. No torch before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pixloom import __version__
+from pixloom.errors import PixloomError
+
+app = typer.Typer(
+    name="pixloom",
+    help="Turn images into other images: train a conditional GAN on your own folder, see how good it is, use it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+DEBUG = "PIXLOOM_DEBUG"
+
+Data = Annotated[str, typer.Argument(help="A folder of pictures, or an index file (.csv, .jsonl).")]
+Layout = Annotated[str, typer.Option(help="How the data lies: auto, sides (A|B in one file), folders, pictures, index.")]
+Source = Annotated[str | None, typer.Option("--source", help="Name of the folder of source pictures, where there are more than two.")]
+Target = Annotated[str | None, typer.Option("--target", help="Name of the folder of target pictures.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Weights = Annotated[
+    Path | None, typer.Option(help="Folder of feature networks for LPIPS, KID and FID (else $PIXLOOM_WEIGHTS, else the user's cache).")
+]
+
+
+@app.command()
+def train(
+    data: Annotated[str | None, typer.Argument(help="A folder of pictures, or an index file (.csv, .jsonl).")] = None,
+    *,
+    out: Annotated[Path | None, typer.Option(help="The run folder to make, e.g. runs/x. Needed unless --dry-run.")] = None,
+    task: Annotated[str | None, typer.Option(help="pair or colorize; recognised when the data holds pairs.")] = None,
+    recipe: Annotated[str, typer.Option(help="See: pixloom recipes.")] = "pix2pix",
+    size: Annotated[int | None, typer.Option(help="Side of the training pictures in pixels; chosen from the data when left out.")] = None,
+    images: Annotated[int | None, typer.Option(help="How many images to see in all.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Or how long to train.")] = None,
+    direction: Annotated[str | None, typer.Option(help="AtoB or BtoA: which side of a pair is the source.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same run.")] = None,
+    layout: Layout = "auto",
+    source: Source = None,
+    target: Target = None,
+    device: Device = "auto",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. --set training.batch_size=4.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Take all settings from the config.yaml of another run.")] = None,
+    weights: Weights = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its measured cost, and stop.")] = False,
+) -> None:
+    """Train a translator on your pictures.
+
+    Writes a run folder: the model, checkpoints, previews, and report.html, which refreshes itself while training.
+    """
+    from pixloom.cli import work
+
+    place = {"layout": layout, "source_folder": source, "target_folder": target}
+    wishes = {
+        "task": task,
+        "recipe_name": recipe,
+        "size": size,
+        "images": images,
+        "minutes": minutes,
+        "seed": seed,
+        "direction": direction,
+        "device": device,
+    }
+    work.train(data, out=out, place=place, wishes=wishes, settings=settings or [], config=config, weights=weights, dry_run=dry_run)
+
+
+@app.command()
+def resume(run: Annotated[Path, typer.Argument(help="The run folder.")], *, weights: Weights = None) -> None:
+    """Go on with a run that was stopped or killed, bit for bit as if nothing had happened."""
+    from pixloom.cli import work
+
+    work.resume(run, weights=weights)
+
+
+@app.command()
+def translate(
+    model: Annotated[Path, typer.Argument(help="A model folder or a run folder.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders or quoted patterns such as 'photos/*.jpg'.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the translated pictures.")],
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders and keep their tree.")] = False,
+    size: Annotated[
+        str, typer.Option(help="Short side at which the network works: trained, native, or pixels. The output has the source's size.")
+    ] = "trained",
+    seed: Annotated[int, typer.Option(help="Of the noise, for models that have it.")] = 0,
+    image_format: Annotated[
+        str | None, typer.Option("--format", help="png, jpg, webp, bmp, tif or npy; else as the source where it can be kept.")
+    ] = None,
+    keep_alpha: Annotated[bool, typer.Option("--keep-alpha", help="Give the source's transparency back.")] = False,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+) -> None:
+    """Translate pictures with a trained model; any size, one bad file does not stop the rest (exit code 2 if any failed)."""
+    from pixloom.cli import work
+
+    work.translate(
+        model,
+        inputs,
+        out=out,
+        recursive=recursive,
+        size=size,
+        seed=seed,
+        image_format=image_format,
+        keep_alpha=keep_alpha,
+        overwrite=overwrite,
+        device=device,
+    )
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A model folder or a run folder.")],
+    data: Data,
+    *,
+    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json, .md, .html and pictures.")] = None,
+    split: Annotated[str | None, typer.Option(help="train, val or test; else the validation part.")] = None,
+    against: Annotated[
+        list[Path] | None, typer.Option(help="Another model to set beside it, e.g. the L1-only twin; may be repeated.")
+    ] = None,
+    features: Annotated[str, typer.Option(help="Feature network of KID and the Frechet distance: auto or a name.")] = "auto",
+    limit: Annotated[int | None, typer.Option(help="Judge only so many pictures.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise and the bootstrap.")] = 0,
+    layout: Layout = "auto",
+    source: Source = None,
+    target: Target = None,
+    weights: Weights = None,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say how good a model is, in numbers with their protocol, beside honest baselines."""
+    from pixloom.cli import work
+
+    place = {"path": data, "layout": layout, "source_folder": source, "target_folder": target}
+    work.evaluate(
+        model,
+        place=place,
+        out=out,
+        split=split,
+        against=against or [],
+        features=features,
+        limit=limit,
+        seed=seed,
+        weights=weights,
+        overwrite=overwrite,
+        device=device,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def inspect(
+    data: Data,
+    *,
+    task: Annotated[str | None, typer.Option(help="Look at the data as this task would.")] = None,
+    preview: Annotated[Path | None, typer.Option(help="Write a picture of a few examples there (PNG).")] = None,
+    cost: Annotated[bool, typer.Option("--cost/--no-cost", help="Measure time and memory of the default run.")] = True,
+    layout: Layout = "auto",
+    source: Source = None,
+    target: Target = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look a data set over before training: counts, sizes, orphans, corrupt and duplicate files (exit code 1 if something is wrong)."""
+    from pixloom.cli import work
+
+    place = {"path": data, "layout": layout, "source_folder": source, "target_folder": target}
+    work.inspect(place, task=task, preview=preview, cost=cost, as_json=as_json)
+
+
+@app.command()
+def recipes(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the recipes and tasks."""
+    from pixloom.cli import work
+
+    work.recipes(as_json=as_json)
+
+
+@app.command()
+def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Check the installation: versions, whether the device really works, memory, disk, feature networks."""
+    from pixloom.cli import work
+
+    work.doctor(as_json=as_json)
+
+
+@app.command()
+def weights(
+    files: Annotated[Path, typer.Argument(help="A downloaded file, or the folder where such files lie.")],
+    *,
+    out: Annotated[Path | None, typer.Option(help="Where to put them; else the user's cache.")] = None,
+) -> None:
+    """Bring in downloaded feature networks (for LPIPS, KID and FID); docs/metrics.md says which files and from where."""
+    from pixloom.cli import work
+
+    work.weights(files, out=out)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pixloom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the Python traceback of an error.")] = False,
+) -> None:
+    del version
+    if debug:
+        os.environ[DEBUG] = "1"
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """The console script: every mistake of the user's is one clear message on standard error, and exit code 2."""
+    try:
+        return app(arguments)
+    except PixloomError as error:
+        if os.environ.get(DEBUG):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

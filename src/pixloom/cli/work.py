@@ -1,0 +1,264 @@
+"""What the commands do: call the package, print, choose the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from pixloom.config import DataConfig, load_config, override, parse_settings
+from pixloom.errors import ConfigError, nearest
+from pixloom.recipes import RECIPES
+
+
+def train(
+    data: str | None,
+    *,
+    out: Path | None,
+    place: Mapping[str, Any],
+    wishes: Mapping[str, Any],
+    settings: Sequence[str],
+    config: Path | None,
+    weights: Path | None,
+    dry_run: bool,
+) -> None:
+    """Plan, print the plan, train."""
+    parsed = parse_settings(list(settings))
+    if out is None and not dry_run:
+        raise ConfigError("--out is missing", fix="name the run folder to make, e.g. --out runs/x, or only look with --dry-run")
+    _use_weights(weights)
+    from pixloom.training.loop import train as run
+    from pixloom.training.plan import complete, make_plan
+
+    if config is not None:
+        plan = complete(override(load_config(config), _changes(data, place, wishes, parsed)))
+    elif data is None:
+        raise ConfigError("the data is missing", fix="pixloom train FOLDER --out runs/x")
+    else:
+        plan = make_plan(data, data_settings=place, settings=parsed, **wishes)
+    if dry_run:
+        _print_cost(plan, out=out or Path("."))
+        return
+    assert out is not None
+    _finish(run(plan, out=out))
+
+
+def resume(run: Path, *, weights: Path | None) -> None:
+    """Go on with a run."""
+    _use_weights(weights)
+    from pixloom.training.loop import resume as go_on
+
+    _finish(go_on(run))
+
+
+def translate(
+    model: Path,
+    inputs: Sequence[str],
+    *,
+    out: Path,
+    recursive: bool,
+    size: str,
+    seed: int,
+    image_format: str | None,
+    keep_alpha: bool,
+    overwrite: bool,
+    device: str,
+) -> None:
+    """Translate files; exit code 2 when any failed."""
+    from pixloom.inference.batch import find_jobs, translate_files
+    from pixloom.inference.translator import Translator
+
+    working_size = _working_size(size)
+    jobs = find_jobs(inputs, out=out, recursive=recursive, image_format=image_format, overwrite=overwrite)
+    translator = Translator.from_pretrained(model, device=device)
+    report = translate_files(
+        translator, jobs, size=working_size, seed=seed, keep_alpha=keep_alpha, overwrite=overwrite, progress=_count_bar("translating")
+    )
+    typer.echo(f"{len(report.done)} translated into {out}" + (f", {len(report.failed)} failed:" if report.failed else ""))
+    for path, reason in report.failed.items():
+        typer.echo(f"  {path}: {reason}", err=True)
+    if report.failed:
+        raise typer.Exit(2)
+
+
+def evaluate(
+    model: Path, *, place: Mapping[str, Any], out: Path | None, against: Sequence[Path], weights: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Judge a model and print the table."""
+    from pixloom.evaluation import evaluate as judge
+    from pixloom.scorecard import to_markdown
+
+    evaluation = judge(model, DataConfig(**place), against=against, weights=weights, out=out, progress=_evaluation_progress(), **options)
+    typer.echo(evaluation.to_json() if as_json else to_markdown(evaluation))
+    if out is not None and not as_json:
+        typer.echo(f"report: {out / 'evaluation.html'}")
+
+
+def inspect(place: Mapping[str, Any], *, task: str | None, preview: Path | None, cost: bool, as_json: bool) -> None:
+    """Look data over; exit code 1 when something would hurt training."""
+    from pixloom.data.inspect import inspect as look
+    from pixloom.data.inspect import preview as draw
+    from pixloom.data.sources import discover
+    from pixloom.tasks import TASKS
+
+    if task is not None and task not in TASKS:
+        raise ConfigError(f"there is no task '{task}'", fix=nearest(task, TASKS))
+    listing = discover(DataConfig(**place), paired=None if task is None else TASKS[task].needs_pairs)
+    findings = look(listing, progress=None if as_json else _count_bar("looking"))
+    tree = findings.as_dict()
+    if preview is not None:
+        draw(listing, preview, overwrite=True)
+        tree["preview"] = str(preview)
+    if cost:
+        tree["default_run"] = _default_run(place, task)
+    typer.echo(json.dumps(tree, indent=1, ensure_ascii=False) if as_json else _findings_text(tree))
+    if not findings.ok:
+        raise typer.Exit(1)
+
+
+def recipes(*, as_json: bool) -> None:
+    """List recipes and tasks."""
+    from pixloom.tasks import TASKS
+
+    tree = {
+        "recipes": {name: (function.__doc__ or "").strip().splitlines()[0] for name, function in RECIPES.items()},
+        "tasks": {name: task.summary for name, task in TASKS.items()},
+    }
+    if as_json:
+        typer.echo(json.dumps(tree, indent=1))
+        return
+    for title, rows in tree.items():
+        typer.echo(f"{title}:")
+        for name, summary in rows.items():
+            typer.echo(f"  {name:12} {summary}")
+
+
+def doctor(*, as_json: bool) -> None:
+    """Check the installation; exit code 1 when something does not work."""
+    from pixloom.cli.doctor import examine
+
+    checks = examine()
+    if as_json:
+        typer.echo(json.dumps([vars(check) for check in checks], indent=1))
+    else:
+        for check in checks:
+            typer.echo(
+                f"{'ok ' if check.ok else 'BAD'} {check.name:22} {check.found}"
+                + (f"\n    fix: {check.fix}" if not check.ok and check.fix else "")
+            )
+    if not all(check.ok for check in checks if check.needed):
+        raise typer.Exit(1)
+
+
+def weights(files: Path, *, out: Path | None) -> None:
+    """Bring in downloaded feature networks."""
+    from pixloom.metrics.weights import import_weights
+
+    for path in import_weights(files, target=out):
+        typer.echo(f"wrote {path}")
+
+
+def _finish(result: Any) -> None:
+    """Say where everything is; 130 or 143 when a signal ended the run."""
+    typer.echo(f"{result.state} after {result.images:,} images")
+    for name, value in result.metrics.items():
+        typer.echo(f"  {name:14} {value:.4f}")
+    typer.echo(f"report: {result.folder / 'report.html'}")
+    if result.model is not None:
+        typer.echo(f"use it: pixloom translate {result.folder} PICTURES --out translated")
+    if result.signal is not None:
+        raise typer.Exit(128 + result.signal)
+
+
+def _changes(data: str | None, place: Mapping[str, Any], wishes: Mapping[str, Any], parsed: Mapping[str, Any]) -> dict[str, Any]:
+    """What the command line says on top of a config file; only what was given."""
+    keys = {
+        "task": "task.name",
+        "size": "data.size",
+        "images": "training.images",
+        "minutes": "training.minutes",
+        "seed": "training.seed",
+        "direction": "task.direction",
+    }
+    changes = {keys[name]: value for name, value in wishes.items() if name in keys and value is not None}
+    changes |= {f"data.{name}": value for name, value in place.items() if value not in (None, "auto")}
+    if wishes["device"] != "auto":
+        changes["training.device"] = wishes["device"]
+    if "training.minutes" in changes:
+        changes["training.images"] = None
+    return changes | ({} if data is None else {"data.path": data}) | dict(parsed)
+
+
+def _use_weights(folder: Path | None) -> None:
+    if folder is not None:
+        os.environ["PIXLOOM_WEIGHTS"] = str(folder)
+
+
+def _working_size(text: str) -> Any:
+    if text in ("trained", "native"):
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise ConfigError(f"--size cannot be '{text}'", fix="trained, native, or a number of pixels")
+    return int(text)
+
+
+def _print_cost(plan: Any, *, out: Path) -> None:
+    from pixloom.training.engine import Engine
+    from pixloom.training.preflight import measured
+
+    measured(plan, Engine(plan.config.training), out=out)
+
+
+def _default_run(place: Mapping[str, Any], task: str | None) -> list[str]:
+    """The plan and measured cost of ``pixloom train`` on this data, or why there is none."""
+    from pixloom.errors import PixloomError
+    from pixloom.training.engine import Engine
+    from pixloom.training.plan import make_plan
+    from pixloom.training.preflight import describe, measure
+
+    settings = dict(place)
+    try:
+        plan = make_plan(settings.pop("path"), data_settings=settings, task=task)
+        return describe(plan, measure(plan, Engine(plan.config.training)))
+    except PixloomError as error:
+        return [str(error)]
+
+
+def _findings_text(tree: Mapping[str, Any]) -> str:
+    lines = [f"{tree['root']}: layout {tree['layout']}", *(f"  {note}" for note in tree["notes"])]
+    for name in ("counts", "sizes", "channels", "depths"):
+        lines.append(f"{name:9} {', '.join(f'{key} {value}' for key, value in tree[name].items())}")
+    lines += [f"remark: {sentence}" for sentence in tree["remarks"]]
+    lines += [f"problem: {sentence}" for sentence in tree["problems"]]
+    if "default_run" in tree:
+        lines += ["the default run here:", *(f"  {line}" for line in tree["default_run"])]
+    if "preview" in tree:
+        lines.append(f"preview: {tree['preview']}")
+    return "\n".join([*lines, "all well" if tree["ok"] else "not well: see the problems above"])
+
+
+def _count_bar(label: str) -> Any:
+    """A callback (done, total) that draws a bar on a terminal; None elsewhere."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        filled = 30 * done // max(total, 1)
+        print(
+            f"\r{label} [{'#' * filled}{'.' * (30 - filled)}] {done}/{total}",
+            end="\n" if done == total else "",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return show
+
+
+def _evaluation_progress() -> Any:
+    bar = _count_bar("judging")
+    return None if bar is None else lambda name, done, total: bar(done, total)

@@ -1,0 +1,235 @@
+"""The settings of a run: frozen, typed, complete; YAML in, resolved YAML out. No torch here.
+
+A recipe (``pixloom.recipes``) returns a whole :class:`RunConfig`; the command line then overrides single keys by their dotted
+name. Every key is known by its model below, so an unknown one is an error that names the nearest right one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pixloom.errors import ConfigError, nearest
+
+Direction = Literal["AtoB", "BtoA"]
+Statistics = Literal["running", "image"]
+
+
+class Section(BaseModel):
+    """A frozen group of settings in which unknown keys are forbidden."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class TaskConfig(Section):
+    """What is translated into what."""
+
+    name: str = Field("pair", description="a name in pixloom.tasks.TASKS")
+    direction: Direction | None = Field(None, description="which side of a pair is the source; None means AtoB where it applies")
+
+
+class DataConfig(Section):
+    """Where the pictures are and how they become examples."""
+
+    path: str = Field("", description="a folder of pictures or an index file (.csv, .jsonl)")
+    layout: str = Field("auto", description="a name in pixloom.data.sources.LAYOUTS, or auto")
+    source_folder: str | None = Field(None, description="name of the folder of source pictures, when there are more than two")
+    target_folder: str | None = Field(None, description="name of the folder of target pictures")
+    size: int = Field(256, ge=8, le=4096, description="side of the square training crop, in pixels")
+    jitter: float = Field(
+        286 / 256, ge=1.0, le=2.0, description="pictures are loaded with their short side at size * jitter, then cropped at random"
+    )
+    flip: bool = Field(True, description="mirror half of the examples")
+    holdout: float = Field(
+        0.1, ge=0.0, lt=1.0, description="share of the training pictures set aside for validation when the data has no validation split"
+    )
+    cache_gib: float = Field(2.0, ge=0.0, description="decoded pictures are kept in memory when they all fit in this much")
+
+
+class NetworkConfig(Section):
+    """A network by its name in ``pixloom.nets.NETWORKS`` and the options of its constructor."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class LossConfig(Section):
+    """Which terms are in the objective, and their weights."""
+
+    adversarial: str = Field("non-saturating", description="a name in pixloom.losses.adversarial.ADVERSARIAL")
+    pixel: str = Field("l1", description="a name in pixloom.losses.pixels.PIXEL")
+    adversarial_weight: float = Field(1.0, ge=0.0, description="weight of the generator's adversarial term")
+    pixel_weight: float = Field(100.0, ge=0.0, description="lambda, the weight of the content term")
+    critic_weight: float = Field(0.5, gt=0.0, description="weight of the critic's own terms (pix2pix halves them)")
+    gradient_penalty_weight: float | None = Field(None, ge=0.0, description="WGAN-GP's weight; None: 10 for wasserstein, 0 elsewhere")
+
+
+class OptimizerConfig(Section):
+    """Adam (Kingma and Ba, 2015)."""
+
+    learning_rate: float = Field(2e-4, gt=0.0)
+    beta1: float = Field(0.5, ge=0.0, lt=1.0)
+    beta2: float = Field(0.999, ge=0.0, lt=1.0)
+
+
+class TrainingConfig(Section):
+    """The length, order and rhythm of training. Progress and every interval are counted in images seen."""
+
+    images: int | None = Field(None, gt=0, description="images to be seen in all; None: from the recipe's epochs and the data")
+    minutes: float | None = Field(None, gt=0.0, description="wall-clock budget; images is then estimated from measured steps")
+    epochs: float = Field(200.0, gt=0.0, description="passes over the data when neither images nor minutes is given")
+    batch_size: int = Field(1, ge=1, description="images per update over all processes")
+    num_critic: int = Field(1, ge=1, description="critic updates per generator update (n_critic)")
+    seed: int = Field(0, ge=0, lt=2**31)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    decay_start: float = Field(0.5, ge=0.0, le=1.0, description="share of the run after which the learning rate falls linearly to zero")
+    ema_halflife_images: float | None = Field(None, gt=0.0, description="half-life of the averaged generator; None: no averaging")
+    clip_norm: float | None = Field(None, gt=0.0, description="largest gradient norm; None: no clipping")
+    log_every_images: int = Field(50, gt=0)
+    preview_every_images: int | None = Field(None, gt=0, description="None: 20 times in the run")
+    validate_every_images: int | None = Field(None, gt=0, description="None: 10 times in the run")
+    checkpoint_every_images: int | None = Field(None, gt=0, description="None: 10 times in the run")
+    keep_checkpoints: int = Field(2, ge=1)
+    best_metric: str = Field(
+        "auto", description="validation metric that chooses the best model; auto: lpips where its weights are found, else ssim"
+    )
+
+
+class InferenceConfig(Section):
+    """How the trained generator is run; stored in the model, never chosen by accident."""
+
+    statistics: Statistics = Field("running", description="batch norm uses running statistics, or those of each single picture")
+    dropout: bool = Field(False, description="dropout stays on as the noise z (seeded, so the same picture gives the same output)")
+
+
+class RunConfig(Section):
+    """Everything that defines a run."""
+
+    recipe: str
+    task: TaskConfig = TaskConfig()
+    data: DataConfig = DataConfig()
+    method: str = "conditional"
+    generator: NetworkConfig
+    critic: NetworkConfig | None = None
+    losses: LossConfig = LossConfig()
+    generator_optimizer: OptimizerConfig = OptimizerConfig()
+    critic_optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    inference: InferenceConfig = InferenceConfig()
+
+
+def override(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
+    """The config with some keys replaced by their dotted names, validated anew.
+
+    Args:
+        settings: such as ``{"training.batch_size": 4, "generator.options.width": 32}``.
+
+    Raises:
+        ConfigError: an unknown key (with the nearest right one) or a value out of range.
+    """
+    tree = config.model_dump()
+    for key, value in settings.items():
+        _assign(tree, key, value)
+    return validate(tree)
+
+
+def parse_settings(texts: list[str]) -> dict[str, Any]:
+    """Read ``section.key=value`` texts; values are YAML scalars or lists.
+
+    >>> parse_settings(["training.batch_size=4", "losses.pixel=l2"])
+    {'training.batch_size': 4, 'losses.pixel': 'l2'}
+    """
+    settings = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"cannot read the setting '{text}'", fix="write --set section.key=value, e.g. --set training.batch_size=4")
+        try:
+            settings[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                f"cannot read the value of '{text}'", why=str(error), fix="quote it, e.g. --set 'section.key=\"text\"'"
+            ) from error
+    return settings
+
+
+def validate(tree: Mapping[str, Any], *, where: object = None) -> RunConfig:
+    """A config from a plain tree; every error names the key and what was expected."""
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise unknown_key(key, where=where) from error
+        raise ConfigError(
+            f"the setting '{key}' cannot be {first.get('input')!r}", where=where, why=first["msg"], fix=_describe(key)
+        ) from error
+
+
+def unknown_key(key: str, *, where: object = None) -> ConfigError:
+    """The error for a key that no setting has."""
+    return ConfigError(f"there is no setting '{key}'", where=where, fix=nearest(key, known_keys()))
+
+
+def known_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
+    """Dotted names of every setting."""
+    keys = []
+    for name, field in model.model_fields.items():
+        inner = _section_of(field.annotation)
+        keys += known_keys(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
+    return keys
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a YAML config file."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError("cannot read the config file", where=path, why=str(error)) from error
+    if not isinstance(tree, dict):
+        raise ConfigError("the config file is not a YAML mapping", where=path, fix="start from the config.yaml of a run")
+    return validate(tree, where=path)
+
+
+def dump_config(config: RunConfig) -> str:
+    """The resolved config as YAML, keys in their declared order."""
+    return yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False, allow_unicode=True)
+
+
+def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set one dotted key in a dumped config; the options of a network accept new names."""
+    *sections, last = key.split(".")
+    node, opened = tree, False
+    for section in sections:
+        if not isinstance(node.get(section), dict):
+            raise unknown_key(key)
+        opened = opened or section == "options"
+        node = node[section]
+    if last not in node and not opened:
+        raise unknown_key(key)
+    node[last] = value
+
+
+def _section_of(annotation: Any) -> type[Section] | None:
+    candidates = (annotation, *get_args(annotation))
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None)
+
+
+def _describe(key: str) -> str | None:
+    model: type[BaseModel] = RunConfig
+    for part in key.split("."):
+        field = model.model_fields.get(part)
+        if field is None:
+            return None
+        inner = _section_of(field.annotation)
+        if inner is None:
+            return f"{key}: {field.description}" if field.description else None
+        model = inner
+    return None

@@ -1,0 +1,271 @@
+"""Model x data -> numbers with their protocol: a row per picture, means with intervals, honest baselines, worst and best pictures."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pixloom import __version__
+from pixloom.config import DataConfig
+from pixloom.data.loading import Pictures, probe_channels
+from pixloom.data.sources import Listing, Record, discover, with_holdout
+from pixloom.data.transforms import apply, center_crop
+from pixloom.errors import ConfigError, DataError, ImageError
+from pixloom.files import checksum
+from pixloom.images import Picture, to_model, with_channels
+from pixloom.inference.translator import Translator, find_model
+from pixloom.metrics.judging import Estimate, Judged, Judges, Verdict, judge, load_judges
+from pixloom.scorecard import Evaluation, ranked, save, strip
+from pixloom.tasks.base import Task
+
+__all__ = ["Estimate", "Evaluation", "evaluate", "judge", "load_judges", "save"]
+
+NUM_SHOWN = 4
+"""How many of the worst and of the best pictures are shown."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with the contender's name, the pictures done and the pictures in all."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture pair at the working size: H W C pixels of what goes in and of what should come out."""
+
+    id: str
+    source: np.ndarray
+    target: np.ndarray
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The examples of a split, decoded when they are asked for."""
+
+    pictures: Pictures
+    task: Task
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __iter__(self) -> Iterator[Example]:
+        return (example for index in range(len(self)) if (example := self.load(index)) is not None)
+
+    def load(self, index: int) -> Example | None:
+        """The example at a place in the records, its centre cropped to a square; None when it is bad (see ``pictures.bad``)."""
+        loaded = self.pictures.load(index)
+        if loaded is None:
+            return None
+        height, width = loaded.source.shape[:2]
+        crop = center_crop(height=height, width=width, size=self.size)
+        source = apply(crop, loaded.source, size=self.size)
+        target = None if loaded.target is None else apply(crop, loaded.target, size=self.size)
+        return Example(loaded.id, *self.task.views(source, target))
+
+
+def evaluate(
+    model: str | Path,
+    data: str | Path | DataConfig,
+    *,
+    split: str | None = None,
+    against: Sequence[str | Path] = (),
+    weights: str | Path | None = None,
+    lpips: str = "squeeze",
+    features: str = "auto",
+    limit: int | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Judge a model on pictures that have targets, beside the input itself and other models.
+
+    Every picture is brought to the model's size (short side, then centre crop), translated, and compared at that size.
+
+    Args:
+        model: a model folder or a run folder.
+        data: a folder or index file, or the settings of one (say, a run's own, to get its held-out pictures).
+        split: "train", "val", "test" or "all"; None: the validation pictures (those of the data, or else those held out from training
+            by a hash of their names), or else the test pictures.
+        against: other models, judged on the same pictures; say, an L1-only regression.
+        weights: where to look first for the weights of feature networks.
+        lpips: the network of LPIPS, "squeeze" or "alex".
+        features: the network of KID and Frechet distance, a name in ``pixloom.metrics.features.FEATURES``; "auto": inception-768, else
+            squeeze, whichever is here.
+        limit: judge only so many pictures, evenly spread over the split.
+        out: where to save the report; None: nowhere.
+        overwrite: whether an existing report is replaced.
+        seed: of noise, bootstrap and floors.
+        device: where to compute.
+        progress: told of every picture.
+
+    Raises:
+        ConfigError: an unknown metric network, or a model whose pictures cannot be compared with the targets.
+        DataError: no such split or no usable pictures.
+        DependencyError: the weights of features asked for by name are not here.
+        ModelError: a model cannot be loaded.
+        OutputError: ``out`` exists already, or cannot be written.
+    """
+    translators = {str(path): Translator.from_pretrained(path, device=device) for path in (model, *against)}
+    main = translators[str(model)]
+    data = data if isinstance(data, DataConfig) else DataConfig(path=str(data))
+    listing = with_holdout(discover(data, paired=main.task.needs_pairs), share=data.holdout)
+    split, records = choose_records(listing, split=split, limit=limit)
+    examples = open_examples(records, task=main.task, size=main.description.size)
+    judges = load_judges(weights=weights, lpips=lpips, features=features, colour="colourfulness" in main.task.metrics, device=main.device)
+    verdicts, missing = compare(translators, examples, judges=judges, seed=seed, progress=progress)
+    best = verdicts[str(model)]
+    worst_ids, best_ids = ranked(best.rows, num_shown=NUM_SHOWN)
+    result = Evaluation(
+        model=str(model),
+        split=split,
+        count=len(best.rows),
+        means=best.means,
+        floors=best.floors,
+        per_image=best.rows,
+        baselines={name: verdict.means for name, verdict in verdicts.items() if name != str(model)},
+        worst=worst_ids,
+        best=best_ids,
+        strips=_strips((*worst_ids, *best_ids), examples=examples, translator=main, seed=seed),
+        protocol=protocol(Path(model), translator=main, listing=listing, split=split, examples=examples, judges=judges, seed=seed),
+        missing=missing,
+    )
+    if out is not None:
+        save(result, Path(out), overwrite=overwrite)
+    return result
+
+
+def choose_records(listing: Listing, *, split: str | None = None, limit: int | None = None) -> tuple[str, tuple[Record, ...]]:
+    """The split to judge on and its records.
+
+    Raises:
+        DataError: there is no such split, or nothing but training pictures where no split is named.
+        ConfigError: a limit below 1.
+    """
+    if split is None:
+        split = next((name for name in ("val", "test") if name in listing.splits), None)
+    pool = sum(listing.splits.values(), ()) if split == "all" else listing.splits.get(split or "", ())
+    if not pool or split is None:
+        there = ", ".join(listing.splits) or "none"
+        raise DataError(
+            f"there are no {split or 'validation'} pictures",
+            where=listing.root,
+            why=f"splits: {there}",
+            fix="name one with --split, or all",
+        )
+    if limit is None or limit >= len(pool):
+        return split, pool
+    if limit < 1:
+        raise ConfigError(f"the limit cannot be {limit}", fix="give a number of pictures")
+    return split, tuple(pool[place * len(pool) // limit] for place in range(limit))
+
+
+def open_examples(records: Sequence[Record], *, task: Task, size: int) -> Examples:
+    """The examples of some records at a working size.
+
+    Raises:
+        DataError: the pictures are not of the kind that the task takes.
+    """
+    source, target = probe_channels(records)
+    task.channels(source, target if task.needs_pairs else None)
+    channels = (source, target if task.needs_pairs else None)
+    return Examples(Pictures(records, encode=task.encode, load_side=size, channels=channels, cache_gib=1.0), task, size)
+
+
+def compare(
+    translators: Mapping[str, Translator], examples: Examples, *, judges: Judges, seed: int = 0, progress: Progress | None = None
+) -> tuple[dict[str, Verdict], dict[str, str]]:
+    """Judge every translator and the input itself on the same pictures.
+
+    Returns:
+        A verdict per contender: the translators by their names, and "input" where the source can be shown in the target's channels; and
+        what is missing, with the reason.
+    """
+    verdicts: dict[str, Verdict] = {}
+    missing: dict[str, str] = {}
+    real = None
+    for name, translator in translators.items():
+
+        def translate(example: Example, translator: Translator = translator) -> Picture:
+            return translator.translate(_picture(example.source), seed=seed)
+
+        contender = _contender(name, examples, show=translate, progress=progress)
+        verdicts[name] = judge(contender, judges=judges, seed=seed, real=real)
+        real = verdicts[name].real
+        missing |= verdicts[name].missing
+    try:
+        shown = _contender("input", examples, show=lambda example: _picture(example.source), progress=progress)
+        verdicts["input"] = judge(shown, judges=judges, seed=seed, real=real)
+    except ImageError as error:
+        missing["baseline: the input itself"] = error.what
+    return verdicts, missing
+
+
+def protocol(
+    model: Path, *, translator: Translator, listing: Listing, split: str, examples: Examples, judges: Judges, seed: int
+) -> dict[str, Any]:
+    """What must be known to repeat or compare the numbers."""
+    description = translator.description
+    count = len(examples) - len(examples.pictures.bad)
+    return {
+        "model": {
+            "weights_sha256": checksum(find_model(model) / "model.safetensors"),
+            "task": description.task.model_dump(),
+            "generator": description.generator.name,
+            "recipe": description.recipe,
+            "inference": description.inference.model_dump(),
+            "facts": description.facts,
+        },
+        "data": {
+            "path": str(listing.root),
+            "layout": listing.layout,
+            "split": split,
+            "real": count,
+            "generated": count,
+            "unusable": dict(examples.pictures.bad),
+            "notes": list(listing.notes),
+        },
+        "pictures": f"short side to {examples.size} px with an antialiased bicubic filter, then the centre square; compared at that size",
+        "metrics": judges.protocol(),
+        "intervals": "95 %, percentile bootstrap over pictures, 1000 resamples, unless a metric says otherwise",
+        "seed": seed,
+        "device": translator.device.type,
+        "versions": {"pixloom": __version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
+    }
+
+
+def _contender(name: str, examples: Examples, *, show: Callable[[Example], Picture], progress: Progress | None) -> Iterator[Judged]:
+    """What one contender makes of every example, in the target's channels."""
+    done = 0
+    for done, example in enumerate(examples, start=1):
+        prediction = with_channels(show(example), example.target.shape[-1])
+        yield Judged(example.id, _tensor(prediction.pixels), _tensor(example.target))
+        if progress:
+            progress(name, done, len(examples))
+    if not done:
+        reasons = "; ".join(f"{place}: {why}" for place, why in sorted(examples.pictures.bad.items())[:3])
+        raise DataError("none of the pictures can be used", why=reasons, fix="run pixloom inspect on the data")
+
+
+def _strips(ids: Sequence[str], *, examples: Examples, translator: Translator, seed: int) -> dict[str, np.ndarray]:
+    """Source | output | target of some examples."""
+    places = {record.id: place for place, record in enumerate(examples.pictures.records)}
+    loaded = [example for name in ids if (example := examples.load(places[name])) is not None]
+    return {
+        example.id: strip(example.source, translator.translate(_picture(example.source), seed=seed).pixels, example.target)
+        for example in loaded
+    }
+
+
+def _picture(pixels: np.ndarray) -> Picture:
+    return Picture(pixels=np.ascontiguousarray(pixels), alpha=None, notes=())
+
+
+def _tensor(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(to_model(np.ascontiguousarray(pixels))))

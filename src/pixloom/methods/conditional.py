@@ -1,0 +1,129 @@
+"""The conditional GAN on pairs, and its control without a critic.
+
+    min_G max_D  E[log D(x, y)] + E[log(1 - D(x, G(x, z)))]  +  lambda E|y - G(x, z)|_1
+
+Source: Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, equations 1 to 4. The adversarial part
+may be any pair in ``pixloom.losses.adversarial.ADVERSARIAL``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from pixloom.config import LossConfig
+from pixloom.data.batch import Batch
+from pixloom.errors import ConfigError, nearest
+from pixloom.losses.adversarial import ADVERSARIAL
+from pixloom.losses.penalties import gradient_penalty
+from pixloom.losses.pixels import PIXEL
+from pixloom.methods.base import Outputs
+from pixloom.nets.layers import has_batch_norm
+from pixloom.shapes import Images, Scalar
+
+T = TypeVar("T")
+
+
+class Conditional:
+    """Generator and critic against each other on pairs, with a content term.
+
+    Args:
+        generator: G(x, c, z).
+        critic: D(x, y, c).
+        losses: which adversarial pair, which content term, and the weights.
+
+    Raises:
+        ConfigError: an unknown loss, or a gradient penalty on a critic with batch norm (it couples the pictures of a batch, so that the
+            penalty is not one picture's; Gulrajani et al. 2017, section 4).
+    """
+
+    def __init__(self, generator: nn.Module, critic: nn.Module, *, losses: LossConfig) -> None:
+        self.generator, self.critic = generator, critic
+        self.adversarial = _lookup(ADVERSARIAL, losses.adversarial, setting="losses.adversarial")
+        self.pixel = _lookup(PIXEL, losses.pixel, setting="losses.pixel")
+        penalty = losses.gradient_penalty_weight
+        if penalty is None:
+            penalty = 10.0 if losses.adversarial == "wasserstein" else 0.0
+        if penalty and has_batch_norm(critic):
+            raise ConfigError(
+                "the gradient penalty does not work on a critic with batch norm",
+                why="batch norm couples the pictures of a batch (Gulrajani et al. 2017, section 4)",
+                fix="--set critic.options.norm=instance, or --set losses.gradient_penalty_weight=0",
+            )
+        self.weights = {
+            "adversarial": losses.adversarial_weight,
+            "pixel": losses.pixel_weight,
+            "real": losses.critic_weight,
+            "fake": losses.critic_weight,
+            "relativistic": losses.critic_weight,
+            "gradient_penalty": penalty,
+        }
+
+    def translate(self, batch: Batch) -> Outputs:
+        """G(x, c, z), with z drawn anew when the generator takes noise."""
+        return Outputs(fake=self.generator(batch.source, batch.condition or None, draw_noise(self.generator, batch)))
+
+    def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
+        """The critic's side of the adversarial pair, and the penalty on its gradient where it has a weight."""
+        condition, real = batch.condition or None, _target(batch)
+        real_logits, _ = self.critic(batch.source, real, condition)
+        fake_logits, _ = self.critic(batch.source, outputs.fake, condition)
+        terms = dict(self.adversarial.critic(real_logits, fake_logits))
+        if self.weights["gradient_penalty"]:
+            terms["gradient_penalty"] = gradient_penalty(
+                self.critic, batch.source, real=real, fake=outputs.fake, condition=condition, rng=None
+            )
+        return terms
+
+    def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
+        """The generator's side of the adversarial pair, and the content term."""
+        condition, real = batch.condition or None, _target(batch)
+        fake_logits, _ = self.critic(batch.source, outputs.fake, condition)
+        real_logits = None
+        if self.adversarial.needs_real:
+            with torch.no_grad():
+                real_logits, _ = self.critic(batch.source, real, condition)
+        return {"adversarial": self.adversarial.generator(real_logits, fake_logits), "pixel": self.pixel(outputs.fake, real)}
+
+
+class Regression:
+    """The content term alone: the twin without a critic, against which the adversarial term is judged."""
+
+    critic = None
+
+    def __init__(self, generator: nn.Module, *, losses: LossConfig) -> None:
+        self.generator = generator
+        self.pixel = _lookup(PIXEL, losses.pixel, setting="losses.pixel")
+        self.weights = {"pixel": losses.pixel_weight}
+
+    def translate(self, batch: Batch) -> Outputs:
+        """G(x, c, z)."""
+        return Outputs(fake=self.generator(batch.source, batch.condition or None, draw_noise(self.generator, batch)))
+
+    def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
+        """No critic, no terms."""
+        return {}
+
+    def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
+        """The content term."""
+        return {"pixel": self.pixel(outputs.fake, _target(batch))}
+
+
+def draw_noise(generator: nn.Module, batch: Batch) -> torch.Tensor | None:
+    """Noise z ~ N(0, 1), (batch, noise_channels), or None when the generator takes none."""
+    bare: Any = getattr(generator, "module", generator)  # DDP hides the attributes of what it wraps
+    channels = int(bare.noise_channels)
+    return torch.randn(len(batch), channels, device=batch.source.device) if channels else None
+
+
+def _target(batch: Batch) -> Images:
+    assert batch.target is not None, "a paired method needs targets; the loader gives them"
+    return batch.target
+
+
+def _lookup(table: dict[str, T], name: str, *, setting: str) -> T:
+    if name not in table:
+        raise ConfigError(f"{setting} cannot be '{name}'", fix=nearest(name, table))
+    return table[name]

@@ -1,0 +1,261 @@
+"""All measures of one contender at once: a row per picture, means with intervals, distances between sets with their floors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixloom.errors import ConfigError, DependencyError
+from pixloom.metrics.colour import colourfulness
+from pixloom.metrics.distribution import frechet, kid, real_floor
+from pixloom.metrics.features import FEATURES, LPIPS, Features
+from pixloom.metrics.paired import SSIM_WINDOW, psnr, ssim
+from pixloom.metrics.weights import find_weights
+
+PSNR_CAP = 100.0
+"""In dB: what an infinite PSNR (equal pictures) counts as in a mean."""
+
+HIGHER_IS_BETTER = frozenset({"psnr", "ssim"})
+"""Metrics in which more is better; colourfulness has no better, all others are distances."""
+
+LEAST_FOR_SETS = 6
+"""Pictures below which no distance between sets is computed."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95 % interval; no interval (None) where none is computed, as for the Frechet distance."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Judged(NamedTuple):
+    """What is compared: an id and two pictures (channels, height, width) of one shape in [-1, 1]."""
+
+    id: str
+    prediction: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The loaded networks and the choice of measures; made once by :func:`load_judges`, used for any number of contenders.
+
+    Attributes:
+        lpips: None where its weights are not here.
+        features: None where distances between sets are not wanted or not possible.
+        colour: whether colourfulness means something.
+        device: where the networks are.
+        missing: metric -> why it cannot be computed and how to get it.
+    """
+
+    lpips: LPIPS | None = None
+    features: Features | None = None
+    colour: bool = False
+    device: str = "cpu"
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    def protocol(self) -> dict[str, Any]:
+        """How each metric is computed, with the checksums of the weights."""
+        record: dict[str, Any] = {
+            "psnr": f"data range 2 on [-1, 1], per picture over all channels; equal pictures count as {PSNR_CAP:g} dB in a mean",
+            "ssim": "Wang et al. 2004: Gaussian window 11 x 11, sigma 1.5, mean over channels, windows wholly inside",
+        }
+        if self.lpips:
+            record["lpips"] = {"network": self.lpips.net, "version": "0.1", "sha256": self.lpips.sha256}
+        if self.features:
+            spec = self.features.spec
+            record["features"] = {"name": self.features.name, "layer": spec.protocol, "file": spec.file, "sha256": self.features.sha256}
+            record[spec.kid] = "unbiased, kernel (x.y/d + 1)^3, full sets; interval = 1.96 jackknife standard errors"
+            record[spec.frechet] = "Frechet distance of Gaussians; biased upwards for small sets, read it against its floor"
+            record["floors"] = "mean distance of two random disjoint halves of the real pictures (n/2 each), 10 splits"
+        if self.colour:
+            record["colourfulness"] = "Hasler and Suesstrunk 2003, on the 0..255 scale"
+        return record
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judges say of one contender.
+
+    Attributes:
+        means: by metric, headline first: LPIPS, KID, then the rest.
+        floors: distance between sets -> its value from real pictures to real ones.
+        rows: per picture: ``id`` and its metrics.
+        missing: metric -> why it is not there.
+        real: the feature vectors of the targets, to be handed to the next contender on the same pictures.
+    """
+
+    means: dict[str, Estimate]
+    floors: dict[str, float]
+    rows: list[dict[str, Any]]
+    missing: dict[str, str]
+    real: Tensor | None = field(default=None, repr=False, compare=False)
+
+
+def load_judges(
+    *,
+    weights: Path | str | None = None,
+    lpips: str | None = "squeeze",
+    features: str | None = "auto",
+    colour: bool = False,
+    device: str | torch.device = "cpu",
+) -> Judges:
+    """Load what the metrics look through; what is not here is noted in ``missing`` and said so in every report.
+
+    Args:
+        weights: where to look first for files of weights.
+        lpips: the network of LPIPS, "squeeze" or "alex"; None: no LPIPS.
+        features: a name in ``FEATURES``; "auto": the first of inception-768 and squeeze that is here; None: no distances between sets.
+        colour: whether colourfulness is measured.
+        device: where to compute.
+
+    Raises:
+        ConfigError: an unknown name.
+        DependencyError: features asked for by name are not here.
+    """
+    missing: dict[str, str] = {}
+    network: LPIPS | None = None
+    if lpips is not None:
+        try:
+            network = LPIPS(net=lpips, folder=weights).to(device)
+        except DependencyError as error:
+            missing["lpips"] = str(error)
+    chosen = _choose_features(features, weights=weights)
+    found = None
+    try:
+        found = Features(chosen, folder=weights, device=device) if chosen else None
+    except DependencyError as error:
+        if features != "auto":
+            raise
+        missing["kid"] = str(error)
+    return Judges(lpips=network, features=found, colour=colour, device=str(device), missing=missing)
+
+
+def judge(predictions: Iterable[Judged], *, judges: Judges, seed: int = 0, real: Tensor | None = None) -> Verdict:
+    """Measure one contender, a picture at a time.
+
+    Args:
+        predictions: (id, prediction, target), pictures (channels, height, width) in [-1, 1]; sizes may differ between ids.
+        judges: from :func:`load_judges`.
+        seed: of the bootstrap and of the floors' splits.
+        real: ``Verdict.real`` of another contender on the same pictures, which saves computing it again.
+
+    Raises:
+        ConfigError: no pictures, or a prediction that is not finite or not of its target's shape.
+    """
+    rows: list[dict[str, Any]] = []
+    fakes: list[Tensor] = []
+    reals: list[Tensor] = []
+    missing = dict(judges.missing)
+    for name, prediction, target in predictions:
+        if prediction.shape != target.shape:
+            raise ConfigError(f"the prediction is {tuple(prediction.shape)} and the target {tuple(target.shape)}", where=name)
+        if not prediction.isfinite().all():
+            raise ConfigError("the prediction has values that are not finite", where=name)
+        pair = prediction[None].to(judges.device), target[None].to(judges.device)
+        row, unable = measure(*pair, judges=judges)
+        missing |= unable
+        rows.append({"id": name, **row})
+        if judges.features and _looks_at(judges.features.spec.smallest, pair[0]):
+            fakes.append(judges.features(pair[0]).cpu())
+            reals += [judges.features(pair[1]).cpu()] if real is None else []
+    if not rows:
+        raise ConfigError("there are no pictures to judge")
+    if judges.features:
+        real = torch.cat(reals) if reals else real
+    distances, floors, unable = set_distances(real, fakes, judges=judges, seed=seed)
+    means = {metric: estimate([row[metric] for row in rows if metric in row], seed=seed) for metric in _metrics(rows)}
+    ordered = {metric: means.pop(metric) for metric in ("lpips",) if metric in means} | distances | means
+    return Verdict(means=ordered, floors=floors, rows=rows, missing=missing | unable, real=real)
+
+
+@torch.no_grad()
+def measure(prediction: Tensor, target: Tensor, *, judges: Judges) -> tuple[dict[str, float], dict[str, str]]:
+    """The measures of one pair (1, channels, height, width), and those that cannot be taken with the reason."""
+    row, missing = {"psnr": float(psnr(prediction, target))}, {}
+    if _side(prediction) >= SSIM_WINDOW:
+        row["ssim"] = float(ssim(prediction, target))
+    else:
+        missing["ssim"] = f"pictures under {SSIM_WINDOW} pixels"
+    if judges.lpips and _looks_at(judges.lpips.smallest, prediction):
+        row["lpips"] = float(judges.lpips(prediction, target))
+    elif judges.lpips:
+        missing["lpips"] = f"LPIPS looks at grey or RGB pictures of at least {judges.lpips.smallest} pixels"
+    if judges.colour and prediction.shape[1] == 3:
+        row["colourfulness"] = float(colourfulness(prediction))
+        row["colourfulness_target"] = float(colourfulness(target))
+    elif judges.colour:
+        missing["colourfulness"] = "colourfulness is defined on RGB pictures"
+    return row, missing
+
+
+def set_distances(
+    real: Tensor | None, fakes: Sequence[Tensor], *, judges: Judges, seed: int = 0
+) -> tuple[dict[str, Estimate], dict[str, float], dict[str, str]]:
+    """KID and Frechet distance between feature vectors, their real-against-real floors, and what cannot be computed."""
+    if judges.features is None:
+        return {}, {}, {}
+    spec = judges.features.spec
+    if real is None or min(len(real), len(fakes)) < LEAST_FOR_SETS:
+        return (
+            {},
+            {},
+            dict.fromkeys(
+                (spec.kid, spec.frechet), f"needs at least {LEAST_FOR_SETS} grey or RGB pictures of {spec.smallest} pixels or more"
+            ),
+        )
+    fake = torch.cat(list(fakes))
+    kernel = kid(real, fake)
+    spread = 1.96 * kernel.error
+    distances = {
+        spec.kid: Estimate(kernel.value, kernel.value - spread, kernel.value + spread),
+        spec.frechet: Estimate(frechet(real, fake)),
+    }
+    floors = {
+        spec.kid: real_floor(real, lambda x, y: kid(x, y).value, seed=seed),
+        spec.frechet: real_floor(real, frechet, seed=seed),
+    }
+    return distances, floors, {}
+
+
+def estimate(values: Sequence[float], *, seed: int = 0, resamples: int = 1000) -> Estimate:
+    """The mean over pictures with its 95 % percentile bootstrap interval (Efron, "Bootstrap methods: another look at the jackknife", 1979).
+
+    Infinite values count as :data:`PSNR_CAP`.
+
+    >>> estimate([2.0, 2.0])
+    Estimate(mean=2.0, low=2.0, high=2.0)
+    """
+    finite = np.array([PSNR_CAP if math.isinf(value) else value for value in values], dtype=np.float64)
+    picks = np.random.default_rng(seed).integers(len(finite), size=(resamples, len(finite)))
+    low, high = np.percentile(finite[picks].mean(axis=1), [2.5, 97.5])
+    return Estimate(float(finite.mean()), float(low), float(high))
+
+
+def _choose_features(name: str | None, *, weights: Path | str | None) -> str | None:
+    if name != "auto":
+        return name
+    order = ("inception-768", "squeeze")
+    return next((choice for choice in order if find_weights(FEATURES[choice].file, folder=weights)), order[-1])
+
+
+def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [name for name in dict.fromkeys(key for row in rows for key in row) if name != "id"]
+
+
+def _side(images: Tensor) -> int:
+    return min(images.shape[-2:])
+
+
+def _looks_at(smallest: int, images: Tensor) -> bool:
+    return images.shape[1] in (1, 3) and _side(images) >= smallest

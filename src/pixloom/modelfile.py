@@ -1,0 +1,182 @@
+"""A model is a folder that explains itself: ``config.json``, ``model.safetensors``, ``README.md``. Nothing in it executes.
+
+Networks are named by their entry in ``pixloom.nets.NETWORKS`` and the options of their constructor; no file names a class to import.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from pixloom import __version__
+from pixloom.config import InferenceConfig, NetworkConfig, TaskConfig
+from pixloom.errors import ConfigError, ModelError
+from pixloom.files import checksum, new_folder
+from pixloom.nets import GENERATORS, build
+
+FORMAT = "pixloom-model"
+FORMAT_VERSION = 1
+WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """All that is needed to use a generator, so that the user never repeats any of it.
+
+    Attributes:
+        task: what it translates into what.
+        generator: the network's name and every option of its constructor.
+        inference: which statistics batch norm uses, and whether dropout stays on as noise.
+        size: the short side in pixels at which it was trained; pictures are brought to it at use.
+        recipe: the recipe it was trained with.
+        facts: where it comes from (data, training, metrics, versions); for people, never read back by the code.
+    """
+
+    task: TaskConfig
+    generator: NetworkConfig
+    inference: InferenceConfig
+    size: int
+    recipe: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def save_model(folder: Path, *, generator: nn.Module, description: ModelDescription) -> None:
+    """Write a model folder in one piece: a finished folder appears under its name, or nothing changes.
+
+    Raises:
+        OutputError: the disk is full or the place is not writable.
+    """
+    with new_folder(folder, what="the model") as draft:
+        _write_files(draft, generator=generator, description=description)
+
+
+def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:
+    """The generator, on the CPU and ready for use as its description says, and that description.
+
+    Raises:
+        ModelError: no model there, a damaged or foreign one, or weights that do not fit the description.
+    """
+    tree = _read_description(folder)
+    try:
+        description = ModelDescription(
+            task=TaskConfig(**tree["task"]),
+            generator=NetworkConfig(**tree["generator"]),
+            inference=InferenceConfig(**tree["inference"]),
+            size=int(tree["size"]),
+            recipe=str(tree["recipe"]),
+            facts=dict(tree.get("facts", {})),
+        )
+        if description.generator.name not in GENERATORS:
+            raise ConfigError(f"there is no generator '{description.generator.name}'")
+        generator = build(description.generator.name, description.generator.options)
+    except (KeyError, TypeError, ValueError, ValidationError, ConfigError) as error:
+        raise ModelError(
+            "the model's description cannot be understood",
+            where=folder / DESCRIPTION,
+            why=str(error),
+            fix="use a model saved by this or an older version of pixloom",
+        ) from error
+    weights = _read_weights(folder, expected=str(tree.get("sha256", "")))
+    try:
+        generator.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise ModelError(
+            "the weights do not fit the network that the model describes", where=folder / WEIGHTS, why=str(error)[:500]
+        ) from error
+    return generator.eval(), description
+
+
+def _write_files(folder: Path, *, generator: nn.Module, description: ModelDescription) -> None:
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": FORMAT})
+    tree = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "pixloom": __version__,
+        "task": description.task.model_dump(),
+        "generator": description.generator.model_dump(),
+        "inference": description.inference.model_dump(),
+        "size": description.size,
+        "recipe": description.recipe,
+        "sha256": checksum(folder / WEIGHTS),
+        "facts": description.facts,
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(model_card(description), encoding="utf-8")
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise ModelError(
+            "there is no model here",
+            where=folder,
+            why=f"the folder has no {DESCRIPTION}",
+            fix="give a model folder or the run folder of a training, e.g. runs/NAME",
+        )
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError("the model's description is damaged", where=path, why=str(error), fix="restore it from a copy") from error
+    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
+        raise ModelError("this is not a pixloom model", where=path, fix="give a folder that pixloom saved")
+    if not isinstance(tree.get("format_version"), int) or tree["format_version"] > FORMAT_VERSION:
+        raise ModelError(
+            f"the model has format {tree.get('format_version')}, newer than this pixloom reads ({FORMAT_VERSION})",
+            where=path,
+            fix="pip install --upgrade pixloom",
+        )
+    return tree
+
+
+def _read_weights(folder: Path, *, expected: str) -> dict[str, torch.Tensor]:
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ModelError("the model has no weights", where=path, fix="copy the whole folder, with its three files")
+    if checksum(path) != expected:
+        raise ModelError(
+            "the model's weights are damaged",
+            where=path,
+            why="the checksum is not the one that the description states",
+            fix="copy the folder again from its source",
+        )
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ModelError("the model's weights cannot be read", where=path, why=str(error)) from error
+
+
+def model_card(description: ModelDescription) -> str:
+    """The README of a model: what it is, where it comes from, how good it is, how to use it."""
+    facts = description.facts
+    sections = [
+        f"---\nlibrary_name: pixloom\npipeline_tag: image-to-image\ntags: [{description.task.name}, {description.recipe}]\n---\n",
+        f"# {description.task.name} ({description.recipe})\n",
+        f"Translates pictures with a `{description.generator.name}` trained at {description.size} px.\n",
+        '```\npixloom translate THIS_FOLDER pictures/ --out translated/\n```\n\n```python\nfrom pixloom import Translator\ntranslate = Translator.from_pretrained("THIS_FOLDER")\ntranslate("picture.jpg").save("translated.png")\n```\n',
+    ]
+    for title, content in facts.items():
+        sections.append(f"## {title.capitalize()}\n\n" + _as_list(content) + "\n")
+    sections.append(
+        "## Limits\n\nIt knows only pictures like those it was trained on; judge it on your own with `pixloom evaluate`. The licence of the weights follows from that of the training pictures.\n"
+    )
+    return "\n".join(sections)
+
+
+def _as_list(content: Any) -> str:
+    rows = content.items() if isinstance(content, dict) else [("", content)]
+    return "\n".join(f"- {key}: {value}" if key else f"- {value}" for key, value in rows)
+
+
+def describe_generator(name: str, generator: nn.Module) -> NetworkConfig:
+    """The config that rebuilds a network exactly: its name and every option, defaults included."""
+    options: dict[str, Any] = dict(generator.options)  # type: ignore[arg-type]
+    return NetworkConfig(name=name, options=options)

@@ -1,0 +1,159 @@
+"""Critics D(x, y): they judge whether a picture y is a real partner of the source x, by patches, pixels or the whole picture."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from pixloom.errors import ConfigError
+from pixloom.nets.layers import NORMS, Condition, Norm, Pictures, refuse_condition
+from pixloom.shapes import FeatureLists, Logits
+
+
+class Critic(nn.Module):
+    """Stages, whose outputs are the features, and a head that turns the last of them into logits (abstract).
+
+    Attributes:
+        options: the arguments of the constructor.
+        min_size: the smallest side of a picture that can be judged, in pixels.
+    """
+
+    def __init__(self, stages: list[nn.Module], head: nn.Module, *, options: dict[str, Any], min_size: int = 1) -> None:
+        super().__init__()
+        self.options = options
+        self.min_size = min_size
+        self.stages = nn.ModuleList(stages)
+        self.head = head
+
+    def forward(self, source: Pictures, candidate: Pictures, condition: Condition | None = None) -> tuple[Logits, FeatureLists]:
+        """Judge pairs; what is judged is the concatenation of both on the channels.
+
+        Args:
+            source: (batch, source_channels, height, width) in [-1, 1].
+            candidate: (batch, target_channels, height, width) in [-1, 1], real or generated.
+            condition: None or empty.
+
+        Returns:
+            One tensor of logits, before any sigmoid, and one list with the output of every stage, outermost first.
+
+        Raises:
+            ConfigError: a condition is given, or the pictures are too small.
+        """
+        refuse_condition(condition)
+        self._check_size(candidate)
+        maps, features = torch.cat([source, candidate], 1), []
+        for stage in self.stages:
+            maps = stage(maps)
+            features.append(maps)
+        return [self.head(maps)], [features]
+
+    def _check_size(self, candidate: Tensor) -> None:
+        if min(candidate.shape[2:]) < self.min_size:
+            raise ConfigError(
+                "the pictures are too small for the critic",
+                why=f"{_sides(candidate)} pixels, where it needs {self.min_size} x {self.min_size}",
+                fix="raise data.size, or lower the critic's layers",
+            )
+
+
+class PatchCritic(Critic):
+    """The PatchGAN: one logit for every overlapping patch (Isola et al., 2017, section 3.2.2 and appendix 6.1.2).
+
+    ``layers`` 4x4 convolutions with stride 2, one with stride 1, and one to the logit; width * min(2^n, 8) channels at stage n;
+    LeakyReLU(0.2). The patches are 16, 34, 70, 142 and 286 pixels wide for 1 to 5 layers. Parameter by parameter the authors'
+    published network: the first and last convolutions have biases, the normalised ones only with instance norm.
+
+    Args:
+        source_channels: channels of the source.
+        target_channels: channels of the candidate.
+        layers: number of halvings.
+        width: channels of the first stage.
+        norm: normalisation, a name in ``layers.NORMS``.
+    """
+
+    def __init__(
+        self,
+        *,
+        source_channels: PositiveInt,
+        target_channels: PositiveInt,
+        layers: Annotated[int, Field(ge=1, le=8)] = 3,
+        width: PositiveInt = 64,
+        norm: Norm = "batch",
+    ) -> None:
+        widths = [width * min(2**stage, 8) for stage in range(layers + 1)]
+        strides = [2] * (layers - 1) + [1]
+        stages: list[nn.Module] = [nn.Sequential(nn.Conv2d(source_channels + target_channels, width, 4, 2, 1), nn.LeakyReLU(0.2))]
+        for inner, outer, stride in zip(widths[:-1], widths[1:], strides, strict=True):
+            convolution = nn.Conv2d(inner, outer, 4, stride, 1, bias=norm == "instance")
+            stages.append(nn.Sequential(convolution, NORMS[norm](outer), nn.LeakyReLU(0.2)))
+        options = {"source_channels": source_channels, "target_channels": target_channels, "layers": layers, "width": width, "norm": norm}
+        # The two convolutions with stride 1 take a pixel each, and one must be left.
+        super().__init__(stages, nn.Conv2d(widths[-1], 1, 4, 1, 1), options=options, min_size=3 * 2**layers)
+
+
+class PixelCritic(Critic):
+    """The 1x1 PatchGAN: one logit for every pixel, from its colours alone (Isola et al., 2017, appendix 6.1.2).
+
+    Args:
+        source_channels: channels of the source.
+        target_channels: channels of the candidate.
+        width: channels of the first stage.
+        norm: normalisation, a name in ``layers.NORMS``.
+    """
+
+    def __init__(
+        self, *, source_channels: PositiveInt, target_channels: PositiveInt, width: PositiveInt = 64, norm: Norm = "batch"
+    ) -> None:
+        bias = norm == "instance"  # even on the logit, as published
+        first = nn.Sequential(nn.Conv2d(source_channels + target_channels, width, 1), nn.LeakyReLU(0.2))
+        second = nn.Sequential(nn.Conv2d(width, 2 * width, 1, bias=bias), NORMS[norm](2 * width), nn.LeakyReLU(0.2))
+        options = {"source_channels": source_channels, "target_channels": target_channels, "width": width, "norm": norm}
+        super().__init__([first, second], nn.Conv2d(2 * width, 1, 1, bias=bias), options=options)
+
+
+class ImageCritic(Critic):
+    """One logit for the whole picture: four 4x4 convolutions with stride 2 and a fully connected layer.
+
+    width, 2, 4 and 8 times width channels, LeakyReLU(0.2), normalisation on all but the first (Radford et al., 2016, section 3). A
+    convolution has a bias only where no normalisation follows. The sigmoid is in the loss.
+
+    Args:
+        source_channels: channels of the source.
+        target_channels: channels of the candidate.
+        size: side of the square pictures, in pixels; the fully connected layer fits this one alone.
+        width: channels of the first stage.
+        norm: normalisation, a name in ``layers.NORMS``.
+    """
+
+    def __init__(
+        self,
+        *,
+        source_channels: PositiveInt,
+        target_channels: PositiveInt,
+        size: Annotated[int, Field(ge=16, multiple_of=16)],
+        width: PositiveInt = 64,
+        norm: Norm = "batch",
+    ) -> None:
+        stages: list[nn.Module] = [nn.Sequential(nn.Conv2d(source_channels + target_channels, width, 4, 2, 1), nn.LeakyReLU(0.2))]
+        for inner, outer in ((width, 2 * width), (2 * width, 4 * width), (4 * width, 8 * width)):
+            convolution = nn.Conv2d(inner, outer, 4, 2, 1, bias=norm == "none")
+            stages.append(nn.Sequential(convolution, NORMS[norm](outer), nn.LeakyReLU(0.2)))
+        head = nn.Sequential(nn.Flatten(), nn.Linear(8 * width * (size // 16) ** 2, 1))
+        options = {"source_channels": source_channels, "target_channels": target_channels, "size": size, "width": width, "norm": norm}
+        super().__init__(stages, head, options=options, min_size=size)
+        self.size = size
+
+    def _check_size(self, candidate: Tensor) -> None:
+        if candidate.shape[2:] != (self.size, self.size):
+            raise ConfigError(
+                "the image-level critic judges one size of picture only",
+                why=f"{_sides(candidate)} pixels, where it was built for {self.size} x {self.size}",
+                fix="set the critic's size to data.size, or use the critic 'patch'",
+            )
+
+
+def _sides(pictures: Tensor) -> str:
+    return " x ".join(str(side) for side in pictures.shape[2:])

@@ -1,0 +1,71 @@
+"""The plain encoder-decoder generator."""
+
+from __future__ import annotations
+
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from pixloom.nets.layers import NORMS, Condition, Norm, Pictures, refuse_condition, with_noise
+
+
+class EncoderDecoder(nn.Module):
+    """Four strided convolutions down to a bottleneck, four transposed ones back up, without skip connections.
+
+    With w = ``width``, every convolution 4x4 with stride 2: w, 2w, 4w, 8w with LeakyReLU(0.2); 4w, 2w, w with ReLU; target
+    channels with tanh. All are normalised but the first and the last (Radford et al., 2016, section 3). A convolution has a bias
+    only where no normalisation follows, which would cancel it.
+
+    Args:
+        source_channels: channels of the source.
+        target_channels: channels of the output.
+        width: channels of the first layer.
+        norm: normalisation, a name in ``layers.NORMS``.
+        noise_channels: length of the noise vector z that is appended to the source; 0: none.
+    """
+
+    size_multiple = 16
+
+    def __init__(
+        self,
+        *,
+        source_channels: PositiveInt,
+        target_channels: PositiveInt,
+        width: PositiveInt = 64,
+        norm: Norm = "batch",
+        noise_channels: NonNegativeInt = 0,
+    ) -> None:
+        super().__init__()
+        self.options = {
+            "source_channels": source_channels,
+            "target_channels": target_channels,
+            "width": width,
+            "norm": norm,
+            "noise_channels": noise_channels,
+        }
+        self.noise_channels = noise_channels
+        bias = norm == "none"
+        self.encoder = nn.Sequential(nn.Conv2d(source_channels + noise_channels, width, 4, 2, 1), nn.LeakyReLU(0.2))
+        for inner, outer in ((width, 2 * width), (2 * width, 4 * width), (4 * width, 8 * width)):
+            self.encoder.extend([nn.Conv2d(inner, outer, 4, 2, 1, bias=bias), NORMS[norm](outer), nn.LeakyReLU(0.2)])
+        self.decoder = nn.Sequential()
+        for inner, outer in ((8 * width, 4 * width), (4 * width, 2 * width), (2 * width, width)):
+            self.decoder.extend([nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=bias), NORMS[norm](outer), nn.ReLU()])
+        self.decoder.extend([nn.ConvTranspose2d(width, target_channels, 4, 2, 1), nn.Tanh()])
+
+    def forward(self, source: Pictures, condition: Condition | None = None, noise: Tensor | None = None) -> Pictures:
+        """Translate.
+
+        Args:
+            source: (batch, source_channels, height, width) in [-1, 1], sides multiples of 16.
+            condition: None or empty.
+            noise: (batch, noise_channels), or None without noise channels.
+
+        Returns:
+            (batch, target_channels, height, width) in [-1, 1].
+
+        Raises:
+            ConfigError: a condition is given, or noise that does not fit.
+        """
+        refuse_condition(condition)
+        output: Tensor = self.decoder(self.encoder(with_noise(source, noise, channels=self.noise_channels)))
+        return output

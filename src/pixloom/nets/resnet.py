@@ -1,0 +1,97 @@
+"""The residual generator of Johnson et al., as CycleGAN and pix2pix use it."""
+
+from __future__ import annotations
+
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from pixloom.nets.layers import NORMS, Condition, Dropout, Norm, Pictures, Probability, refuse_condition, with_noise
+from pixloom.shapes import Images
+
+
+class ResNet(nn.Module):
+    """Two halvings, residual blocks at a quarter of the size, two doublings (Johnson et al., 2016; Zhu et al., 2017, section 4).
+
+    The layers are those of the published networks, in the published order, parameter by parameter: reflection padding, 7x7
+    convolutions at both ends, biases only beside instance norm and on the output.
+
+    Args:
+        source_channels: channels of the source.
+        target_channels: channels of the output.
+        blocks: number of residual blocks: 6 for 128 pixels, 9 for 256 in the papers.
+        width: channels of the first layer.
+        norm: normalisation, a name in ``layers.NORMS``.
+        dropout: probability of dropping an activation inside each residual block.
+        noise_channels: length of the noise vector z that is appended to the source; 0: none.
+    """
+
+    size_multiple = 4
+
+    def __init__(
+        self,
+        *,
+        source_channels: PositiveInt,
+        target_channels: PositiveInt,
+        blocks: PositiveInt = 9,
+        width: PositiveInt = 64,
+        norm: Norm = "instance",
+        dropout: Probability = 0.0,
+        noise_channels: NonNegativeInt = 0,
+    ) -> None:
+        super().__init__()
+        self.options = {
+            "source_channels": source_channels,
+            "target_channels": target_channels,
+            "blocks": blocks,
+            "width": width,
+            "norm": norm,
+            "dropout": dropout,
+            "noise_channels": noise_channels,
+        }
+        self.noise_channels = noise_channels
+        bias = norm == "instance"
+        self.encoder = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(source_channels + noise_channels, width, 7, bias=bias))
+        self.encoder.extend([NORMS[norm](width), nn.ReLU()])
+        for inner, outer in ((width, 2 * width), (2 * width, 4 * width)):
+            self.encoder.extend([nn.Conv2d(inner, outer, 3, 2, 1, bias=bias), NORMS[norm](outer), nn.ReLU()])
+        self.blocks = nn.Sequential(*(ResidualBlock(4 * width, norm=norm, dropout=dropout) for _ in range(blocks)))
+        self.decoder = nn.Sequential()
+        for inner, outer in ((4 * width, 2 * width), (2 * width, width)):
+            self.decoder.extend([nn.ConvTranspose2d(inner, outer, 3, 2, 1, 1, bias=bias), NORMS[norm](outer), nn.ReLU()])
+        self.decoder.extend([nn.ReflectionPad2d(3), nn.Conv2d(width, target_channels, 7), nn.Tanh()])
+
+    def forward(self, source: Pictures, condition: Condition | None = None, noise: Tensor | None = None) -> Pictures:
+        """Translate.
+
+        Args:
+            source: (batch, source_channels, height, width) in [-1, 1], sides multiples of 4 and at least 8.
+            condition: None or empty.
+            noise: (batch, noise_channels), or None without noise channels.
+
+        Returns:
+            (batch, target_channels, height, width) in [-1, 1].
+
+        Raises:
+            ConfigError: a condition is given, or noise that does not fit.
+        """
+        refuse_condition(condition)
+        maps = self.encoder(with_noise(source, noise, channels=self.noise_channels))
+        output: Tensor = self.decoder(self.blocks(maps))
+        return output
+
+
+class ResidualBlock(nn.Module):
+    """x + f(x), f two normalised 3x3 convolutions with a ReLU between them and none after the sum (Gross and Wilber, 2016)."""
+
+    def __init__(self, channels: int, *, norm: Norm, dropout: float) -> None:
+        super().__init__()
+        bias = norm == "instance"
+        self.residual = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), NORMS[norm](channels), nn.ReLU())
+        if dropout > 0:
+            self.residual.append(Dropout(dropout))
+        self.residual.extend([nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), NORMS[norm](channels)])
+
+    def forward(self, maps: Images) -> Images:
+        """Add the residual to (batch, channels, height, width)."""
+        residual: Tensor = self.residual(maps)
+        return maps + residual

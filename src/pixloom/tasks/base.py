@@ -1,0 +1,43 @@
+"""The interface of a task: how pictures become examples, and how an output becomes a picture again."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+Pixels = np.ndarray
+"""A picture at the edge: (height, width, channels), uint8, uint16 or float32 in [0, 1]."""
+
+Values = np.ndarray
+"""A picture inside: (channels, height, width), float32 in [-1, 1]."""
+
+
+class Task(Protocol):
+    """What is translated into what. Tasks are small frozen dataclasses; their fields are the task's settings."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    needs_pairs: ClassVar[bool]
+    metrics: ClassVar[tuple[str, ...]]
+    """Names of metrics that mean something here beside the common ones (PSNR, SSIM, LPIPS, KID)."""
+
+    def channels(self, source: int, target: int | None) -> tuple[int, int]:
+        """Channels of the network's input and output, from those of the pictures (``target`` is None for lone pictures)."""
+        ...
+
+    def encode(self, source: Pixels, target: Pixels | None) -> tuple[Values, Values]:
+        """An example (x, y) of one height and width from the pictures of a record."""
+        ...
+
+    def encode_source(self, source: Pixels) -> Values:
+        """The network's input from the picture that a person wants translated."""
+        ...
+
+    def compose(self, output: Values, source: Pixels) -> Pixels:
+        """The translated picture, of the source's size and number type, from the network's output (of any size)."""
+        ...
+
+    def views(self, source: Pixels, target: Pixels | None) -> tuple[Pixels, Pixels]:
+        """The two pictures to look at and compare with: what goes in and what should come out."""
+        ...

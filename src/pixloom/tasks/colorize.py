@@ -1,0 +1,105 @@
+"""Grey to colour: lightness in, the two colour channels of CIE Lab out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from pixloom.errors import DataError
+from pixloom.images import from_model, resize, to_model
+from pixloom.tasks.base import Pixels, Values
+
+AB_SCALE = 110.0
+"""Colour channels a and b are divided by this, as pix2pix's colorization does; sRGB reaches |b| <= 108."""
+
+# Linear sRGB to CIE XYZ (IEC 61966-2-1) and the D65 white point of the 2-degree observer.
+_XYZ_FROM_RGB = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]], dtype=np.float32)
+_RGB_FROM_XYZ = np.linalg.inv(_XYZ_FROM_RGB.astype(np.float64)).astype(np.float32)
+_WHITE = np.array([0.95047, 1.0, 1.08883], dtype=np.float32)
+_DELTA = np.float32(6 / 29)
+
+
+@dataclass(frozen=True)
+class Colorize:
+    """Lightness L (scaled to L / 50 - 1) to colour (a, b) / 110, in CIE Lab under D65 (CIE 15:2004).
+
+    At use the source's own L is kept at its full resolution; only the colour is predicted, and resized where the network worked at
+    another size. Colours outside sRGB are clipped to its surface.
+    """
+
+    name: ClassVar[str] = "colorize"
+    summary: ClassVar[str] = "grey to colour; train on a folder of colour pictures"
+    needs_pairs: ClassVar[bool] = False
+    metrics: ClassVar[tuple[str, ...]] = ("colourfulness",)
+
+    def channels(self, source: int, target: int | None) -> tuple[int, int]:
+        """One channel in, two out."""
+        if target is not None:
+            raise DataError("the task 'colorize' makes its own pairs", fix="give one folder of colour pictures, or choose --task pair")
+        if source != 3:
+            raise DataError(
+                f"the task 'colorize' learns from colour pictures, and these have {source} channel(s)",
+                fix="give pictures with red, green and blue",
+            )
+        return 1, 2
+
+    def encode(self, source: Pixels, target: Pixels | None) -> tuple[Values, Values]:
+        """(L, ab) of a colour picture."""
+        lab = rgb_to_lab(_unit(source))
+        return _scaled_lightness(lab), np.ascontiguousarray(lab[..., 1:].transpose(2, 0, 1)) / AB_SCALE
+
+    def encode_source(self, source: Pixels) -> Values:
+        """L of a grey or colour picture."""
+        return _scaled_lightness(rgb_to_lab(_unit(_as_rgb(source))))
+
+    def compose(self, output: Values, source: Pixels) -> Pixels:
+        """The source's own L with the predicted colour."""
+        height, width = source.shape[:2]
+        lightness = rgb_to_lab(_unit(_as_rgb(source)))[..., :1]
+        colour = output.transpose(1, 2, 0)
+        if colour.shape[:2] != (height, width):
+            colour = resize(np.ascontiguousarray(colour) / 2 + 0.5, height=height, width=width) * 2 - 1
+        rgb = lab_to_rgb(np.concatenate([lightness, colour * AB_SCALE], axis=-1))
+        return from_model(rgb.transpose(2, 0, 1) * 2 - 1, dtype=source.dtype)
+
+    def views(self, source: Pixels, target: Pixels | None) -> tuple[Pixels, Pixels]:
+        """The picture's lightness as a neutral grey, and the picture."""
+        no_colour = np.zeros((2, *source.shape[:2]), dtype=np.float32)
+        return self.compose(no_colour, source), source
+
+
+def rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
+    """SRGB (..., 3) in [0, 1] to CIE Lab (..., 3): L in [0, 100], a and b within about +-110.
+
+    >>> rgb_to_lab(np.ones((1, 1, 3), dtype=np.float32)).round(2).tolist()[0][0][0]
+    100.0
+    """
+    linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92).astype(np.float32)
+    ratio = linear @ _XYZ_FROM_RGB.T / _WHITE
+    f = np.where(ratio > _DELTA**3, np.cbrt(ratio), ratio / (3 * _DELTA**2) + np.float32(4 / 29))
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
+
+
+def lab_to_rgb(lab: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`rgb_to_lab`, clipped to [0, 1]."""
+    fy = (lab[..., 0] + 16) / 116
+    f = np.stack([fy + lab[..., 1] / 500, fy, fy - lab[..., 2] / 200], axis=-1)
+    ratio = np.where(f > _DELTA, f**3, 3 * _DELTA**2 * (f - np.float32(4 / 29)))
+    linear = np.clip((ratio * _WHITE).astype(np.float32) @ _RGB_FROM_XYZ.T, 0, 1)
+    rgb: np.ndarray = np.where(linear > 0.0031308, 1.055 * linear ** np.float32(1 / 2.4) - 0.055, linear * 12.92).astype(np.float32)
+    return rgb
+
+
+def _unit(pixels: Pixels) -> np.ndarray:
+    """Pixels of any number type as float32 in [0, 1], still H W C."""
+    return to_model(pixels).transpose(1, 2, 0) / 2 + 0.5
+
+
+def _as_rgb(pixels: Pixels) -> Pixels:
+    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+
+
+def _scaled_lightness(lab: np.ndarray) -> Values:
+    return np.ascontiguousarray(lab[None, ..., 0]) / 50 - 1

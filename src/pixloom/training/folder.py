@@ -1,0 +1,187 @@
+"""The run folder: where everything about one run lies, and the lock that keeps a second process out of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pixloom import __version__
+from pixloom.config import RunConfig, dump_config, load_config
+from pixloom.errors import CheckpointError, OutputError
+from pixloom.files import recover_folder, write_text, writing
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; two processes on one run folder are then the user's to avoid
+    fcntl = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside ``runs/NAME``."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved settings; a folder with this file is a run."""
+        return self.root / "config.yaml"
+
+    @property
+    def history(self) -> Path:
+        """One line per record."""
+        return self.root / "history.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Full training states."""
+        return self.root / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Preview grids."""
+        return self.root / "samples"
+
+    @property
+    def model(self) -> Path:
+        """The best model so far by the validation metric."""
+        return self.root / "model"
+
+    @property
+    def last_model(self) -> Path:
+        """The model as it was when training ended."""
+        return self.root / "model-last"
+
+    @property
+    def evaluation(self) -> Path:
+        """The final judgement."""
+        return self.root / "evaluation"
+
+    def create(self, config: RunConfig, *, data: dict[str, Any], environment: dict[str, Any]) -> None:
+        """Start a new run.
+
+        Raises:
+            OutputError: there is a run already, other files lie there, or the place is not writable.
+        """
+        if self.config.exists():
+            raise OutputError(
+                "there is a run here already", where=self.root, fix=f"go on with it: pixloom resume {self.root}, or choose another --out"
+            )
+        if self.root.is_file() or (self.root.is_dir() and any(path.name != ".lock" for path in self.root.iterdir())):
+            raise OutputError(
+                "this place is taken by something that is not a run", where=self.root, fix="choose an --out that does not exist yet"
+            )
+        with writing("the run folder", self.root):
+            self.samples.mkdir(parents=True, exist_ok=True)
+        write_text(self.root / "data.json", json.dumps(data, indent=1, ensure_ascii=False))
+        write_text(self.root / "environment.json", json.dumps(environment, indent=1, ensure_ascii=False))
+        write_text(self.config, dump_config(config))
+
+    def open(self) -> RunConfig:
+        """The settings of an existing run.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        if not self.config.is_file():
+            why = "there is no such folder" if not self.root.exists() else "it has no config.yaml"
+            raise CheckpointError(
+                "there is no run to resume here",
+                where=self.root,
+                why=why,
+                fix="give the folder that --out named, e.g. pixloom resume runs/x",
+            )
+        return load_config(self.config)
+
+    def recover(self) -> None:
+        """Undo what a kill left half done; only for the process that holds the lock."""
+        for folder in (self.model, self.last_model, self.evaluation):
+            recover_folder(folder)
+        if self.checkpoints.is_dir():
+            for draft in self.checkpoints.glob(".*"):
+                shutil.rmtree(draft, ignore_errors=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; the system lets go of it however the process ends.
+
+        Raises:
+            OutputError: another process holds it.
+        """
+        lock = self.root / ".lock"
+        with writing("the run folder", self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = os.open(lock, os.O_CREAT | os.O_RDWR)
+        try:
+            _flock(handle, self.root)
+            yield
+        finally:
+            os.close(handle)
+            if [path.name for path in self.root.iterdir()] == [lock.name]:  # nothing came of it: leave no trace
+                shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _flock(handle: int, root: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(
+            "another process is training in this run folder", where=root, fix="wait for it to end, or choose another --out"
+        ) from error
+
+
+def describe_machine() -> dict[str, Any]:
+    """What bit-exactness depends on."""
+    return {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+    }
+
+
+def describe_environment(*, device: torch.device, world_size: int) -> dict[str, Any]:
+    """Versions, machine and device, for the report."""
+    return {
+        "pixloom": __version__,
+        **describe_machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processes": world_size,
+        "command": " ".join(["pixloom", *sys.argv[1:]]) if sys.argv else "",
+    }
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """The most memory this process has held: of the GPU where one computes, else resident."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,212 @@
+"""From a folder and a few wishes to a complete run: the defaults that follow from the data and the machine, each with its reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from pixloom.config import DataConfig, Direction, RunConfig, override
+from pixloom.data.loading import probe_channels
+from pixloom.data.sources import Listing, Record, discover, with_holdout
+from pixloom.errors import ConfigError, DataError, ImageError, nearest
+from pixloom.images import read_header
+from pixloom.inference.translator import choose_device
+from pixloom.methods import check_method
+from pixloom.recipes import RECIPES, recipe
+from pixloom.tasks import TASKS, Task, build_task
+from pixloom.training.engine import derive_seed
+
+SIZES = (64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before it starts.
+
+    Attributes:
+        config: complete; only ``training.images`` may still wait for a measured step (``--minutes``).
+        listing: the examples, validation pictures set aside.
+        picture_channels: channels of the source and target pictures as they lie on the disk.
+        network_channels: channels of the generator's input and output.
+        reasons: why the defaults are what they are, in sentences.
+    """
+
+    config: RunConfig
+    task: Task
+    listing: Listing
+    picture_channels: tuple[int, int | None]
+    network_channels: tuple[int, int]
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def train(self) -> tuple[Record, ...]:
+        """The examples to learn from."""
+        return self.listing.splits["train"]
+
+    @property
+    def validation(self) -> tuple[Record, ...]:
+        """The examples that are never learnt from."""
+        return self.listing.splits.get("val", ())
+
+    @property
+    def fingerprint(self) -> str:
+        """A short digest of which examples there are and how large their files are: a run resumes only on the same data."""
+        rows = [(record.id, record.source.stat().st_size) for record in (*self.train, *self.validation)]
+        return f"{derive_seed(*(hash_text(f'{name}:{size}') for name, size in rows)):016x}"
+
+
+def make_plan(
+    data: str,
+    *,
+    task: str | None = None,
+    recipe_name: str = "pix2pix",
+    size: int | None = None,
+    images: int | None = None,
+    minutes: float | None = None,
+    seed: int | None = None,
+    data_settings: Mapping[str, Any] | None = None,
+    direction: Direction | None = None,
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+) -> Plan:
+    """A run from the few first-class wishes; ``settings`` are dotted keys that override everything.
+
+    Raises:
+        ConfigError: an unknown name or key, or wishes that contradict each other.
+        DataError: no usable examples.
+    """
+    settings = dict(settings or {})
+    if recipe_name not in RECIPES:
+        raise ConfigError(f"there is no recipe '{recipe_name}'", fix=nearest(recipe_name, RECIPES))
+    if task is not None and task not in TASKS:
+        raise ConfigError(f"there is no task '{task}'", fix=nearest(task, TASKS))
+    if images is not None and minutes is not None:
+        raise ConfigError("both --images and --minutes were given", fix="give one of them")
+    place = {"path": data, **(data_settings or {})}
+    reasons: list[str] = []
+    if task is None:
+        task = _recognise_task(place)
+        reasons.append(f"task {task}: the data holds pairs")
+    wished = settings.pop("data.size", None) if size is None else size
+    if wished is None:
+        size, reason = choose_size(discover(DataConfig(**place), paired=TASKS[task].needs_pairs), device=device)
+        reasons.append(reason)
+    elif not isinstance(wished, int) or wished < 16:
+        raise ConfigError(f"the size cannot be {wished!r}", why="it is the side of the training crop in pixels", fix="--size 128")
+    else:
+        size = wished
+    base = {f"data.{key}": value for key, value in place.items()} | {
+        "task.name": task,
+        "task.direction": direction,
+        "training.device": device,
+    }
+    wishes = {"training.images": images, "training.minutes": minutes, "training.seed": seed}
+    config = override(recipe(recipe_name, size=size), base | {key: value for key, value in wishes.items() if value is not None} | settings)
+    return complete(config, reasons=tuple(reasons))
+
+
+def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
+    """The plan of a config: data found, channels known, number of images decided where it can be.
+
+    Raises:
+        ConfigError: settings that do not fit each other.
+        DataError: no usable examples.
+    """
+    check_method(config)
+    task = build_task(config.task)
+    listing = with_holdout(discover(config.data, paired=task.needs_pairs), share=config.data.holdout)
+    if not listing.splits.get("train"):
+        raise DataError(
+            "there are no pictures to train on",
+            where=config.data.path,
+            why=f"found only: {', '.join(listing.splits) or 'nothing'}",
+            fix="put training pictures into a folder named train",
+        )
+    picture_channels = probe_channels(listing.splits["train"])
+    network_channels = task.channels(*picture_channels)
+    if config.training.images is None and config.training.minutes is None:
+        images = round_up(config.training.epochs * len(listing.splits["train"]), config.training.batch_size)
+        config = override(config, {"training.images": images})
+        reasons = (
+            *reasons,
+            f"{images:,} images: the recipe's {config.training.epochs:g} passes over {len(listing.splits['train'])} examples",
+        )
+    return Plan(config, task, listing, picture_channels, network_channels, (*listing.notes, *reasons))
+
+
+def choose_size(listing: Listing, *, device: str) -> tuple[int, str]:
+    """The training size: the largest usual one that the median picture fills, and at most 128 px on a CPU."""
+    records = listing.splits.get("train") or next(iter(listing.splits.values()), ())
+    sides = sorted(side for record in records[:: max(1, len(records) // 50)] if (side := _short_side(record)))
+    median = sides[len(sides) // 2] if sides else 0
+    on_cpu = choose_device(device).type == "cpu"
+    fitting = [size for size in SIZES if size <= median and (size <= 128 or not on_cpu)]
+    size = max(fitting, default=SIZES[0])
+    why = f"the median picture's short side is {median} px" + (
+        ", and without a GPU larger ones train too slowly" if on_cpu and median >= 256 else ""
+    )
+    return size, f"size {size}: {why}"
+
+
+def with_minutes(plan: Plan, *, seconds_per_image: float) -> Plan:
+    """The plan with its number of images set from a time budget and a measured speed; a tenth is left for previews and validation."""
+    minutes = plan.config.training.minutes
+    if minutes is None or plan.config.training.images is not None:
+        return plan
+    batch = plan.config.training.batch_size
+    images = max(batch, round_up(0.9 * minutes * 60 / seconds_per_image, batch))
+    reason = f"{images:,} images: what {minutes:g} minutes allow at {seconds_per_image:.3g} s per image"
+    return replace(plan, config=override(plan.config, {"training.images": images}), reasons=(*plan.reasons, reason))
+
+
+def interval(setting: int | None, *, total: int, times: int, batch: int) -> int:
+    """An interval in images: as set, or so that it comes up a given number of times, in whole batches.
+
+    >>> interval(None, total=1000, times=10, batch=8)
+    104
+    """
+    return setting or round_up(total / times, batch)
+
+
+def round_up(value: float, multiple: int) -> int:
+    """The next whole multiple.
+
+    >>> round_up(13.2, 4)
+    16
+    """
+    return max(1, math.ceil(value / multiple)) * multiple
+
+
+def hash_text(text: str) -> int:
+    """A stable integer of a text."""
+    return int.from_bytes(text.encode("utf-8", errors="surrogateescape"), "little")
+
+
+def count_parameters(network: torch.nn.Module) -> int:
+    """Trainable numbers in a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _recognise_task(place: Mapping[str, Any]) -> str:
+    listing = discover(DataConfig(**place), paired=None)
+    first = next((record for records in listing.splits.values() for record in records), None)
+    if first is not None and (first.target is not None or first.sides):
+        return "pair"
+    raise ConfigError(
+        "it is not clear what to make of these pictures",
+        where=place["path"],
+        why=f"they are no pairs ({'; '.join(listing.notes) or listing.layout})",
+        fix="name the task that makes the pairs, e.g. --task colorize, or give pairs",
+    )
+
+
+def _short_side(record: Record) -> int | None:
+    try:
+        header = read_header(record.source)
+    except ImageError:
+        return None
+    return min(header.height, header.width // 2 if record.sides else header.width)

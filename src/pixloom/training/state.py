@@ -1,0 +1,206 @@
+"""Checkpoints: everything that a run needs to continue bit for bit, in one folder that is whole or absent.
+
+    checkpoints/000012800/
+        state.safetensors   tensors of the networks, the average and the optimizers, by name
+        state.json          progress, and what the run is
+        manifest.json       size and SHA-256 of the two; written last
+
+Random numbers need no saving: every step derives its own from (seed, rank, images seen).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from pixloom.errors import CheckpointError
+from pixloom.files import checksum, new_folder
+
+TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands."""
+
+    images: int = 0
+    step: int = 0
+    elapsed_seconds: float = 0.0
+    learning_rate_scale: float = 1.0
+    """Halved at every roll-back."""
+    rollbacks: int = 0
+    skipped_steps: int = 0
+    best_value: float | None = None
+    best_images: int | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been read and found whole."""
+
+    folder: Path
+    progress: Progress
+    tensors: dict[str, torch.Tensor]
+    scalars: dict[str, Any]
+    identity: str
+    machine: dict[str, Any]
+
+
+def save_checkpoint(
+    root: Path, *, progress: Progress, states: Mapping[str, Mapping[str, Any]], identity: str, machine: Mapping[str, Any], keep: int
+) -> Path:
+    """Write a checkpoint and remove all but the newest ``keep``.
+
+    Args:
+        root: the run's ``checkpoints`` folder.
+        progress: where the run stands.
+        states: named state dictionaries of networks and optimizers.
+        identity: what the run is; a checkpoint of another identity is refused at resume.
+        machine: versions and thread count, to tell when bit-exactness cannot be promised.
+        keep: how many to keep.
+
+    Raises:
+        CheckpointError: a tensor is not finite; the former checkpoint stays.
+        OutputError: the disk is full or the place is not writable; the former checkpoint stays.
+    """
+    tensors, scalars = flatten(states)
+    check_finite(tensors)
+    folder = root / f"{progress.images:09d}"
+    with new_folder(folder, what="the checkpoint") as draft:
+        save_file(tensors, draft / TENSORS)
+        tree = {"progress": asdict(progress), "identity": identity, "machine": dict(machine), "scalars": scalars}
+        (draft / STATE).write_text(json.dumps(tree, indent=1), encoding="utf-8")
+        files = {name: {"bytes": (draft / name).stat().st_size, "sha256": checksum(draft / name)} for name in (TENSORS, STATE)}
+        (draft / MANIFEST).write_text(json.dumps(files, indent=1), encoding="utf-8")
+    for old in list_checkpoints(root)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def list_checkpoints(root: Path) -> list[Path]:
+    """Checkpoint folders, oldest first."""
+    return sorted(path for path in root.glob("[0-9]*") if path.is_dir()) if root.is_dir() else []
+
+
+def newest_checkpoint(root: Path, *, identity: str) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint of this run (None: there is none yet), and a sentence for each damaged one passed over.
+
+    Raises:
+        CheckpointError: there are checkpoints but none is whole, or the newest belongs to another run.
+    """
+    complaints: list[str] = []
+    for folder in reversed(list_checkpoints(root)):
+        try:
+            checkpoint = read_checkpoint(folder)
+        except CheckpointError as error:
+            complaints.append(f"checkpoint {folder.name} is damaged ({error.why}) and was passed over")
+            continue
+        if checkpoint.identity != identity:
+            raise CheckpointError(
+                "this checkpoint belongs to another run",
+                where=folder,
+                why="its config or data are not those of this run folder",
+                fix="restore config.yaml and the data as they were, or train anew with another --out",
+            )
+        return checkpoint, complaints
+    if complaints:
+        raise CheckpointError(
+            "no checkpoint of this run is whole",
+            where=root,
+            why="; ".join(complaints),
+            fix="restore the folder from a copy, or train anew with another --out",
+        )
+    return None, []
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint, every byte checked against its manifest.
+
+    Raises:
+        CheckpointError: something is missing or damaged.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        for name in (TENSORS, STATE):
+            if checksum(folder / name) != manifest[name]["sha256"]:
+                raise ValueError(f"{name} has not the checksum that the manifest states")
+        tree = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        return Checkpoint(
+            folder=folder,
+            progress=Progress(**tree["progress"]),
+            tensors=load_file(folder / TENSORS),
+            scalars=tree["scalars"],
+            identity=tree["identity"],
+            machine=tree["machine"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError("the checkpoint is damaged", where=folder, why=str(error)) from error
+
+
+def flatten(states: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """A nested state as two flat dictionaries by path: its tensors, and everything else.
+
+    >>> flatten({"a": {"w": 1, "b": [2, 3]}})
+    ({}, {'a/w': 1, 'a/b/0': 2, 'a/b/1': 3})
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    scalars: dict[str, Any] = {}
+    for key, value in states.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, torch.Tensor):
+            tensors[path] = value.detach().cpu().contiguous().clone()
+        elif isinstance(value, Mapping):
+            inner = flatten(value, f"{path}/")
+            tensors.update(inner[0])
+            scalars.update(inner[1])
+        elif isinstance(value, (list, tuple)):
+            inner = flatten({str(i): item for i, item in enumerate(value)}, f"{path}/")
+            tensors.update(inner[0])
+            scalars.update(inner[1])
+        else:
+            scalars[path] = value
+    return tensors, scalars
+
+
+def restore_module(module: torch.nn.Module, checkpoint: Checkpoint, name: str) -> None:
+    """Load a network's tensors by its name in the checkpoint.
+
+    Raises:
+        CheckpointError: they do not fit.
+    """
+    prefix = f"{name}/"
+    state = {key.removeprefix(prefix): value for key, value in checkpoint.tensors.items() if key.startswith(prefix)}
+    try:
+        module.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint does not fit the {name}", where=checkpoint.folder, why=str(error)[:300]) from error
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint, name: str) -> None:
+    """Load an optimizer's moments and counters; its settings come from the config."""
+    prefix = f"{name}/state/"
+    state: dict[int, dict[str, Any]] = {}
+    for source in (checkpoint.tensors, checkpoint.scalars):
+        for key, value in source.items():
+            if key.startswith(prefix):
+                index, entry = key.removeprefix(prefix).split("/", 1)
+                state.setdefault(int(index), {})[entry] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def check_finite(tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuse tensors that hold NaN or infinity.
+
+    Raises:
+        CheckpointError: naming the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"the tensor {name} is not finite", why="a NaN or infinity got into the weights")

@@ -1,0 +1,168 @@
+"""Looking at a run from outside: the preview grid, the validation, the models it leaves, the final judgement."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from pixloom import __version__
+from pixloom.data.loading import Pictures
+from pixloom.errors import ConfigError, nearest
+from pixloom.evaluation import Example, Examples, evaluate
+from pixloom.files import writing
+from pixloom.images import Picture, from_model, to_model, with_channels
+from pixloom.inference.translator import Translator
+from pixloom.metrics.judging import HIGHER_IS_BETTER, Judged, Judges, judge, load_judges
+from pixloom.modelfile import ModelDescription, describe_generator, save_model
+from pixloom.training.folder import RunFolder
+from pixloom.training.plan import Plan
+from pixloom.training.samples import preview_grid
+from pixloom.training.state import Progress
+
+PREVIEW_ROWS = 4
+MOST_VALIDATED = 64
+"""So many validation pictures, evenly spread, are judged while training; the final judgement takes up to :data:`MOST_EVALUATED`."""
+
+MOST_EVALUATED = 500
+PERCEPTUAL = ("lpips", "ssim")
+
+
+class Watch:
+    """Judges the generator of a run on pictures that it does not learn from.
+
+    Raises:
+        ConfigError: ``training.best_metric`` names no metric that can be had here.
+    """
+
+    def __init__(self, plan: Plan, folder: RunFolder, *, device: torch.device) -> None:
+        self.plan, self.folder, self.device = plan, folder, device
+        spread = plan.validation[:: max(1, len(plan.validation) // MOST_VALIDATED)][:MOST_VALIDATED]
+        self.examples = self._examples(spread)
+        self.judges: Judges = load_judges(features=None, colour="colourfulness" in plan.task.metrics, device=device)
+        self.best_metric = self._choose_metric(plan.config.training.best_metric)
+        self.protocol = f"{len(spread)} validation pictures, short side to {plan.config.data.size} px, centre square"
+        self._preview_examples: list[Example] | None = None
+
+    @property
+    def bad(self) -> dict[str, str]:
+        """Validation pictures that could not be used, and why."""
+        return self.examples.pictures.bad
+
+    def preview(self, generator: nn.Module, progress: Progress) -> np.ndarray:
+        """Write the grid of the same few pictures (source, output, target) and return it."""
+        if self._preview_examples is None:
+            records = self.plan.validation or self.plan.train
+            chosen = self._examples(records[:: max(1, len(records) // (4 * PREVIEW_ROWS))])
+            self._preview_examples = [example for _, example in zip(range(PREVIEW_ROWS), chosen, strict=False)]
+        translator = self._translator(generator)
+        rows = [
+            [example.source, translator.translate(_picture(example.source)).pixels, example.target] for example in self._preview_examples
+        ]
+        grid = preview_grid([[_eight_bit(pixels) for pixels in row] for row in rows], labels=("source", "output", "target"))
+        path = self.folder.samples / f"{progress.images:09d}.png"
+        with writing("the preview", path):
+            Image.fromarray(grid).save(path)
+        return grid
+
+    def validate(self, generator: nn.Module) -> tuple[dict[str, float], float | None]:
+        """Means over the validation pictures, and the value that chooses the best model (None without validation pictures)."""
+        if not len(self.examples):
+            return {}, None
+        translator = self._translator(generator)
+        verdict = judge((_judged(example, translator) for example in self.examples), judges=self.judges)
+        means = {name: estimate.mean for name, estimate in verdict.means.items() if name != "colourfulness_target"}
+        return means, means.get(self.best_metric)
+
+    def is_better(self, value: float | None, best: float | None) -> bool:
+        """Whether a validation value beats the best so far; without validation pictures the newest model is the best."""
+        if value is None or best is None:
+            return True
+        return value > best if self.best_metric in HIGHER_IS_BETTER else value < best
+
+    def save_model(self, generator: nn.Module, progress: Progress, *, folder: Path, metrics: dict[str, float] | None = None) -> None:
+        """Write the model folder with what is known about it."""
+        facts: dict[str, Any] = {
+            "training": {
+                "images": progress.images,
+                "minutes": round(progress.elapsed_seconds / 60, 2),
+                "examples": len(self.plan.train),
+                "seed": self.plan.config.training.seed,
+                "saved": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+            "data": {"layout": self.plan.listing.layout, "fingerprint": self.plan.fingerprint, "name": self.plan.listing.root.name},
+            "versions": {"pixloom": __version__, "torch": torch.__version__},
+        }
+        if metrics:
+            facts["validation"] = {**{name: round(value, 5) for name, value in metrics.items()}, "protocol": self.protocol}
+        save_model(folder, generator=generator, description=self._description(generator, facts))
+
+    def final_evaluation(self) -> None:
+        """The full judgement of the best model, beside the input itself, into the run folder."""
+        if len(self.plan.validation) and self.folder.model.is_dir():
+            evaluate(
+                self.folder.model,
+                self.plan.config.data,
+                split="val",
+                limit=MOST_EVALUATED,
+                out=self.folder.evaluation,
+                overwrite=True,
+                device=self.device.type,
+            )
+
+    def _translator(self, generator: nn.Module) -> Translator:
+        """A translator over a copy of the network's structure that shares its weights, so that the training network's mode stays as it is."""
+        memo = {id(tensor): tensor for tensor in (*generator.parameters(), *generator.buffers())}
+        twin = copy.deepcopy(generator, memo)
+        return Translator(twin, self._description(generator, {}), device=self.device.type)
+
+    def _description(self, generator: nn.Module, facts: dict[str, Any]) -> ModelDescription:
+        config = self.plan.config
+        return ModelDescription(
+            task=config.task,
+            generator=describe_generator(config.generator.name, generator),
+            inference=config.inference,
+            size=config.data.size,
+            recipe=config.recipe,
+            facts=facts,
+        )
+
+    def _examples(self, records: Any) -> Examples:
+        config = self.plan.config
+        pictures = Pictures(
+            records,
+            encode=self.plan.task.encode,
+            load_side=config.data.size,
+            channels=self.plan.picture_channels,
+            cache_gib=config.data.cache_gib,
+        )
+        return Examples(pictures, self.plan.task, config.data.size)
+
+    def _choose_metric(self, name: str) -> str:
+        there = ["psnr", "ssim", *(["lpips"] if self.judges.lpips else [])]
+        if name == "auto":
+            return next(metric for metric in PERCEPTUAL if metric in there)
+        if name not in there:
+            raise ConfigError(f"training.best_metric cannot be '{name}'", why=self.judges.missing.get(name), fix=nearest(name, there))
+        return name
+
+
+def _judged(example: Example, translator: Translator) -> Judged:
+    prediction = with_channels(translator.translate(_picture(example.source)), example.target.shape[-1])
+    return Judged(
+        example.id, torch.from_numpy(to_model(prediction.pixels)), torch.from_numpy(to_model(np.ascontiguousarray(example.target)))
+    )
+
+
+def _picture(pixels: np.ndarray) -> Picture:
+    return Picture(pixels=np.ascontiguousarray(pixels), alpha=None, notes=())
+
+
+def _eight_bit(pixels: np.ndarray) -> np.ndarray:
+    return pixels if pixels.dtype == np.uint8 else from_model(to_model(np.ascontiguousarray(pixels)), dtype=np.uint8)
