@@ -251,6 +251,14 @@ def test_bad_examples_are_replaced_and_counted_once(records: list[Record]) -> No
     assert_equal(batches[5:], take(pictures_of(records), 9, batch_size=1, start_image=5))
 
 
+def test_a_bad_example_is_replaced_by_the_next_good_one(records: list[Record]) -> None:
+    order = [batch.ids[0] for batch in take(pictures_of(records), 7, batch_size=1)]
+    for name in order[1:3]:
+        records[int(name[1:])].source.write_bytes(b"broken")
+    found = [batch.ids[0] for batch in take(pictures_of(records), 7, batch_size=1)]
+    assert found == [order[0], order[3], order[3], *order[3:]]
+
+
 def test_only_bad_examples_end_the_run(records: list[Record]) -> None:
     for record in records:
         record.source.write_bytes(b"broken")

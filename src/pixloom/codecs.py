@@ -6,20 +6,18 @@ compare the size with a limit that is global to the process, while here it is an
 
 from __future__ import annotations
 
-import math
 import re
 import struct
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from pixloom.errors import ImageError, OutputError, require
 from pixloom.picture import (
-    MAX_CHANNELS,
     Header,
     Picture,
     check_channels,
@@ -27,15 +25,13 @@ from pixloom.picture import (
     fits_pil,
     from_array,
     from_pil,
-    full_scale,
     orientation_of,
     stacked,
     to_pil,
-    to_type,
-    turn_note,
     upright,
     wide_to_srgb,
 )
+from pixloom.tiff import decode_tiff, inspect_tiff
 
 _MAGIC = {
     "JPEG": rb"\xff\xd8\xff",
@@ -50,7 +46,6 @@ _PLUGINS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
     "PNG": PngImagePlugin.PngImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
 }
 
 
@@ -82,7 +77,7 @@ def inspect(stream: BinaryIO, *, max_pixels: int) -> Header:
     name = sniff(start)
     _check_size(*_stated_size(name, start), 1, max_pixels=max_pixels)
     stream.seek(0)
-    header = {"TIFF": _inspect_tiff, "NPY": _inspect_npy}.get(name, _inspect_pillow)(stream, name)
+    header = {"TIFF": inspect_tiff, "NPY": _inspect_npy}.get(name, _inspect_pillow)(stream, name)
     _check_size(header.width, header.height, header.channels, max_pixels=max_pixels)
     return header
 
@@ -138,8 +133,10 @@ def _inspect_pillow(stream: BinaryIO, name: str) -> Header:
     image = _open(stream, name)
     if name == "PNG" and "exif" not in image.info:
         image.info["exif"] = _png_exif(stream)
-    channels = 1 if image.mode in ("1", "L", "LA", "I;16") else 3
-    depth = 16 if name == "PNG" and _png_kind(stream)[0] == 16 else 8
+    channels, depth = (1 if image.mode in ("1", "L") else 3), 8
+    if name == "PNG":  # of 16-bit files Pillow's mode does not tell
+        bits, colour = _png_kind(stream)
+        channels, depth = (1 if colour in (0, 4) else 3), (16 if bits == 16 else 8)
     orientation = orientation_of(image)
     width, height = image.size if orientation < 5 else image.size[::-1]
     return Header(name, width, height, channels, depth, image.has_transparency_data, getattr(image, "n_frames", 1), orientation)
@@ -201,160 +198,21 @@ def _decode_png(stream: BinaryIO, header: Header) -> Picture:
     bits, colour = _png_kind(stream)
     image = _open(stream, "PNG")
     if bits == 16 and colour != 0:
-        return _decode_wide_png(stream, header, profile=image.info.get("icc_profile"))
+        return _decode_wide_png(stream, header, profile=image.info.get("icc_profile"), size=image.size)
     if bits in (2, 4) and "transparency" in image.info and colour == 0:
         image.info["transparency"] *= 255 // (2**bits - 1)  # Pillow widens the samples to 8 bits, but not the key
     return from_pil(image)
 
 
-def _decode_wide_png(stream: BinaryIO, header: Header, *, profile: bytes | None) -> Picture:
+def _decode_wide_png(stream: BinaryIO, header: Header, *, profile: bytes | None, size: tuple[int, int]) -> Picture:
     """16-bit colour, which Pillow would reduce to 8 bits."""
     codecs = require("imagecodecs", extra="data", purpose="a PNG of 16-bit colour")
     stream.seek(0)
-    array = codecs.png_decode(stream.read())
+    # Given an array to fill, a damaged file is a clean error; without one, imagecodecs 2026.3 loses a reference to None each time.
+    array = codecs.png_decode(stream.read(), out=np.empty((size[1], size[0], header.channels + header.alpha), np.uint16))
     pixels, alpha = (array[..., :-1], array[..., -1]) if header.alpha else (array, None)
     pixels, notes = wide_to_srgb(pixels, profile) if profile else (pixels, ())
     return upright(Picture(pixels, alpha, notes), header.orientation)
-
-
-# TIFF: Pillow reads what it can hold, tifffile the rest (16-bit colour, floats, any number of channels)
-
-_TIFF_TYPES = {1: "B", 3: "H", 4: "L", 16: "Q"}
-# (photometric interpretation, colour samples) -> bits per sample that Pillow keeps as they are
-_PILLOW_TIFFS = {
-    (0, 1): (1, 2, 4, 8),
-    (1, 1): (1, 2, 4, 8, 16),
-    (2, 3): (8,),
-    (3, 1): (1, 2, 4, 8),
-    (5, 4): (8,),
-    (6, 3): (8,),
-    (8, 3): (8,),
-}
-_TIFFFILE_DEPTHS = {(1, 8): 8, (1, 16): 16, (3, 16): 32, (3, 32): 32, (3, 64): 32}  # (sample format, bits) -> depth
-
-
-class _TiffLayout(NamedTuple):
-    """What the tags of the first page say about its samples."""
-
-    width: int
-    height: int
-    photometric: int
-    samples: int
-    bits: int
-    sample_format: int
-    extras: tuple[int, ...]  # 1: premultiplied alpha, 2: alpha, 0: anything
-
-    @property
-    def alpha(self) -> bool:
-        return bool(self.extras) and self.extras[-1] in (1, 2)
-
-    @property
-    def for_pillow(self) -> bool:
-        bits = _PILLOW_TIFFS.get((self.photometric, self.samples - len(self.extras)), ())
-        plain = not self.extras or (len(self.extras) == 1 and self.alpha and self.photometric in (1, 2) and self.bits == 8)
-        # Beyond its global limit Pillow would warn or refuse; the limit here is the caller's.
-        small = self.width * self.height <= (Image.MAX_IMAGE_PIXELS or math.inf)
-        return self.sample_format == 1 and self.bits in bits and plain and small
-
-
-def _inspect_tiff(stream: BinaryIO, name: str) -> Header:
-    tags, pages = _tiff_tags(stream)
-    layout = _tiff_layout(tags)
-    depth = _TIFFFILE_DEPTHS.get((layout.sample_format, layout.bits))
-    if layout.for_pillow:
-        channels, depth = (1 if layout.photometric < 2 else 3), 16 if layout.bits == 16 else 8
-    else:
-        channels = layout.samples - layout.alpha
-    if depth is None or not (layout.for_pillow or layout.photometric < 3) or not 1 <= channels <= MAX_CHANNELS:
-        raise ImageError(
-            "this kind of TIFF is not accepted",
-            why=", ".join(f"{field} {value}" for field, value in layout._asdict().items()),
-            fix="save it as grey, RGB or multi-channel TIFF of 8 or 16 bits, or of floats in [0, 1]",
-        )
-    orientation = tags.get(0x0112, (1,))[0]
-    orientation = orientation if 1 <= orientation <= 8 else 1
-    width, height = (layout.width, layout.height) if orientation < 5 else (layout.height, layout.width)
-    return Header(name, width, height, channels, depth, layout.alpha, pages, orientation)
-
-
-def _tiff_layout(tags: dict[int, tuple[int, ...]]) -> _TiffLayout:
-    bits, formats = tags.get(258, (1,)), tags.get(339, (1,))
-    width, height = tags[256][0], tags[257][0]
-    tile = tags.get(322, (0,))[0] * tags.get(323, (0,))[0]
-    if len(set(bits)) != 1 or len(set(formats)) != 1 or width * height == 0 or tile > 4 * width * height + 2**20:
-        raise ImageError(
-            "the TIFF's tags contradict each other", why=f"{width} x {height}, bits {bits}, formats {formats}, tile area {tile}"
-        )
-    samples = tags.get(277, (len(bits),))[0]
-    return _TiffLayout(width, height, tags.get(262, (0,))[0], samples, bits[0], formats[0], tags.get(338, ()))
-
-
-def _tiff_tags(stream: BinaryIO) -> tuple[dict[int, tuple[int, ...]], int]:
-    """The short integer tags of the first page, and the number of pages (TIFF 6.0, section 2; BigTIFF)."""
-    start = stream.read(16)
-    order = "<" if start[:2] == b"II" else ">"
-    big = 43 in start[2:4]
-    count_format, entry_format, offset_format = (order + f for f in (("Q", "HHQ8s", "Q") if big else ("H", "HHL4s", "L")))
-    (offset,) = struct.unpack(offset_format, start[8:16] if big else start[4:8])
-    tags: dict[int, tuple[int, ...]] = {}
-    seen: set[int] = set()
-    while offset and offset not in seen:
-        stream.seek(offset)
-        (count,) = struct.unpack(count_format, stream.read(struct.calcsize(count_format)))
-        directory = stream.read(count * struct.calcsize(entry_format))
-        (following,) = struct.unpack(offset_format, stream.read(struct.calcsize(offset_format)))
-        if not seen:
-            for tag, kind, length, value in struct.iter_unpack(entry_format, directory):
-                if kind in _TIFF_TYPES and length <= 4 * MAX_CHANNELS:
-                    tags[tag] = _tiff_values(stream, f"{order}{length}{_TIFF_TYPES[kind]}", value, offset_format)
-        seen.add(offset)
-        offset = following
-    return tags, len(seen)
-
-
-def _tiff_values(stream: BinaryIO, layout: str, value: bytes, offset_format: str) -> tuple[int, ...]:
-    """Integers that stand in the entry itself, or where it points to."""
-    size = struct.calcsize(layout)
-    if size > len(value):
-        stream.seek(struct.unpack(offset_format, value)[0])
-        value = stream.read(size)
-    return struct.unpack(layout, value[:size])
-
-
-def _decode_tiff(stream: BinaryIO, header: Header) -> Picture:
-    layout = _tiff_layout(_tiff_tags(stream)[0])
-    if layout.for_pillow:
-        picture = from_pil(_open(stream, "TIFF"))  # which turns a TIFF while loading it
-        return picture if header.orientation == 1 else replace(picture, notes=(*picture.notes, turn_note(header.orientation)))
-    tifffile = require("tifffile", extra="data", purpose="a TIFF of 16-bit colour, floats or many channels")
-    stream.seek(0)
-    with tifffile.TiffFile(stream) as file:
-        page = file.pages[0]
-        array, profile, channels_first = page.asarray(maxworkers=1), page.iccprofile, page.axes.startswith("S")
-    pixels = from_array(np.moveaxis(array, 0, -1) if channels_first else array)
-    return upright(_tiff_picture(pixels, layout, profile), header.orientation)
-
-
-def _tiff_picture(pixels: np.ndarray, layout: _TiffLayout, profile: bytes | None) -> Picture:
-    alpha: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
-    if layout.photometric == 0:
-        pixels, notes = full_scale(pixels.dtype) - pixels, ("white is zero: inverted",)
-    if layout.alpha:
-        pixels, alpha = pixels[:, :, :-1], pixels[:, :, -1]
-        if layout.extras[-1] == 1:
-            pixels, notes = _unmultiplied(pixels, alpha), (*notes, "alpha unmultiplied")
-    if profile:
-        pixels, more = wide_to_srgb(pixels, profile)
-        notes += more
-    return Picture(pixels, alpha, notes)
-
-
-def _unmultiplied(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colour / alpha; black where nothing shows."""
-    shown = alpha[:, :, None] > 0
-    ratio = np.divide(pixels, alpha[:, :, None], out=np.zeros(pixels.shape), where=shown)
-    return to_type(ratio * full_scale(pixels.dtype), pixels.dtype)
 
 
 _DECODERS: dict[str, Callable[[BinaryIO, Header], Picture]] = {
@@ -362,7 +220,7 @@ _DECODERS: dict[str, Callable[[BinaryIO, Header], Picture]] = {
     "PNG": _decode_png,
     "WEBP": _decode_pillow,
     "BMP": _decode_pillow,
-    "TIFF": _decode_tiff,
+    "TIFF": decode_tiff,
     "NPY": _decode_npy,
 }
 

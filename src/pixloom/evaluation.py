@@ -29,6 +29,9 @@ __all__ = ["Estimate", "Evaluation", "evaluate", "judge", "load_judges", "save"]
 NUM_SHOWN = 4
 """How many of the worst and of the best pictures are shown."""
 
+INPUT = "input"
+"""The baseline that translates nothing."""
+
 Progress = Callable[[str, int, int], None]
 """Called with the contender's name, the pictures done and the pictures in all."""
 
@@ -112,24 +115,25 @@ def evaluate(
         ModelError: a model cannot be loaded.
         OutputError: ``out`` exists already, or cannot be written.
     """
-    translators = {str(path): Translator.from_pretrained(path, device=device) for path in (model, *against)}
-    main = translators[str(model)]
+    translators = {_name(path): Translator.from_pretrained(path, device=device) for path in (model, *against)}
+    name = _name(model)
+    main = translators[name]
     data = data if isinstance(data, DataConfig) else DataConfig(path=str(data))
     listing = with_holdout(discover(data, paired=main.task.needs_pairs), share=data.holdout)
     split, records = choose_records(listing, split=split, limit=limit)
     examples = open_examples(records, task=main.task, size=main.description.size)
     judges = load_judges(weights=weights, lpips=lpips, features=features, colour="colourfulness" in main.task.metrics, device=main.device)
     verdicts, missing = compare(translators, examples, judges=judges, seed=seed, progress=progress)
-    best = verdicts[str(model)]
+    best = verdicts.pop(name)
     worst_ids, best_ids = ranked(best.rows, num_shown=NUM_SHOWN)
     result = Evaluation(
-        model=str(model),
+        model=name,
         split=split,
         count=len(best.rows),
         means=best.means,
         floors=best.floors,
         per_image=best.rows,
-        baselines={name: verdict.means for name, verdict in verdicts.items() if name != str(model)},
+        baselines={contender: verdict.means for contender, verdict in verdicts.items()},
         worst=worst_ids,
         best=best_ids,
         strips=_strips((*worst_ids, *best_ids), examples=examples, translator=main, seed=seed),
@@ -200,8 +204,8 @@ def compare(
         real = verdicts[name].real
         missing |= verdicts[name].missing
     try:
-        shown = _contender("input", examples, show=lambda example: _picture(example.source), progress=progress)
-        verdicts["input"] = judge(shown, judges=judges, seed=seed, real=real)
+        shown = _contender(INPUT, examples, show=lambda example: _picture(example.source), progress=progress)
+        verdicts[INPUT] = judge(shown, judges=judges, seed=seed, real=real)
     except ImageError as error:
         missing["baseline: the input itself"] = error.what
     return verdicts, missing
@@ -229,6 +233,7 @@ def protocol(
             "real": count,
             "generated": count,
             "unusable": dict(examples.pictures.bad),
+            "resized_targets": len(examples.pictures.resized),
             "notes": list(listing.notes),
         },
         "pictures": f"short side to {examples.size} px with an antialiased bicubic filter, then the centre square; compared at that size",
@@ -261,6 +266,11 @@ def _strips(ids: Sequence[str], *, examples: Examples, translator: Translator, s
         example.id: strip(example.source, translator.translate(_picture(example.source), seed=seed).pixels, example.target)
         for example in loaded
     }
+
+
+def _name(path: str | Path) -> str:
+    """How a model is called in the report: by its path, which must not be mistaken for the baseline."""
+    return str(Path(path).absolute()) if str(path) == INPUT else str(path)
 
 
 def _picture(pixels: np.ndarray) -> Picture:

@@ -245,29 +245,24 @@ def list_pictures(folder: Path | str, *, recursive: bool = True) -> list[Path]:
         ImageError: the folder is missing, or it or one inside it cannot be listed.
     """
     folder = Path(folder)
-    found: list[Path] = []
     with _reading(folder):
         if not folder.is_dir():
             raise ImageError("there is no such folder" if not folder.exists() else "this is not a folder")
-        for here, names in _walk(folder, recursive=recursive):
-            found += [here / name for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES]
-    return sorted(found)
+        return sorted(_pictures_in(folder, recursive=recursive, above=frozenset()))
 
 
-def _walk(folder: Path, *, recursive: bool) -> Iterator[tuple[Path, list[str]]]:
-    """Folders and their files' names; links to folders are followed, but no folder is entered twice."""
-    seen: set[str] = set()
-    for here, folders, files in os.walk(folder, onerror=_reraise, followlinks=True):
-        real = os.path.realpath(here)
-        inside = [] if real in seen or not recursive else [name for name in folders if not name.startswith(".")]
-        folders[:] = sorted(inside)
-        if real not in seen:
-            seen.add(real)
-            yield Path(here), files
-
-
-def _reraise(error: OSError) -> None:
-    raise error
+def _pictures_in(folder: Path, *, recursive: bool, above: frozenset[str]) -> Iterator[Path]:
+    """Links to folders are followed, except those that lead back to a folder above."""
+    here = os.path.realpath(folder)
+    with os.scandir(folder) as entries:
+        seen = [entry for entry in entries if not entry.name.startswith(".")]
+    for entry in seen:
+        path = folder / entry.name
+        if not entry.is_dir():
+            if path.suffix.lower() in SUFFIXES:
+                yield path
+        elif recursive and os.path.realpath(path) not in above | {here}:
+            yield from _pictures_in(path, recursive=True, above=above | {here})
 
 
 def _bicubic(plane: np.ndarray, size: tuple[int, int]) -> Image.Image:
@@ -318,12 +313,17 @@ def _writing(path: Path) -> Iterator[None]:
         raise OutputError(error.what, where=path, why=error.why, fix=error.fix) from error
     except PixloomError:
         raise
-    except OSError as error:
-        fixes = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space", errno.ENOENT: f"create the folder {path.parent}"}
-        fix = fixes.get(error.errno or 0, "choose a place that you may write to")
-        raise OutputError("the picture cannot be written", where=path, why=error.strerror or str(error), fix=fix) from error
     except Exception as error:  # encoders refuse sizes beyond their format in their own ways
-        raise OutputError("the picture cannot be written in this format", where=path, why=str(error), fix="choose .png or .tif") from error
+        number = error.errno if isinstance(error, OSError) else None
+        what = "the picture cannot be written" if number else "the picture cannot be written in this format"
+        fixes = {
+            None: "choose .png or .tif",
+            errno.ENOSPC: "free some space",
+            errno.EDQUOT: "free some space",
+            errno.ENOENT: "create the folder",
+        }
+        fix = fixes.get(number, "choose a place that you may write to")
+        raise OutputError(what, where=path, why=str(getattr(error, "strerror", None) or error), fix=fix) from error
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

@@ -244,8 +244,8 @@ def wide_to_srgb(pixels: np.ndarray, profile: bytes) -> tuple[np.ndarray, tuple[
         return pixels, ("ICC profile ignored: not RGB of 8 or 16 bits",)
     try:
         codecs = require("imagecodecs", extra="data", purpose="an ICC profile in a 16-bit picture")
-        colours = {"colorspace": "rgb", "outcolorspace": "rgb"}
-        turned = codecs.cms_transform(np.ascontiguousarray(pixels), profile, codecs.cms_profile("srgb"), **colours)
+        exact = {"colorspace": "rgb", "outcolorspace": "rgb", "flags": codecs.CMS.FLAGS.NOOPTIMIZE}  # else by a coarse table
+        turned = codecs.cms_transform(np.ascontiguousarray(pixels), profile, codecs.cms_profile("srgb"), **exact)
     except Exception as error:  # as above
         return pixels, (f"ICC profile ignored: {error}",)
     return turned, ("ICC profile to sRGB",)
@@ -274,9 +274,13 @@ def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
 def orientation_of(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 when there is none, or EXIF that cannot be read."""
     try:
-        value = Image.Image.getexif(image).get(_ORIENTATION, 1)  # the plug-in's own method may decode the whole picture
+        return valid_orientation(Image.Image.getexif(image).get(_ORIENTATION, 1))  # the plug-in's own method may decode the picture
     except Exception:  # broken EXIF raises whatever its bytes lead to, and is no reason to refuse a sound picture
         return 1
+
+
+def valid_orientation(value: Any) -> int:
+    """An EXIF orientation, or 1 for a value that is none."""
     return value if value in _TURNS else 1
 
 

@@ -76,8 +76,13 @@ class Judges:
             spec = self.features.spec
             record["features"] = {"name": self.features.name, "layer": spec.protocol, "file": spec.file, "sha256": self.features.sha256}
             record[spec.kid] = "unbiased, kernel (x.y/d + 1)^3, full sets; interval = 1.96 jackknife standard errors"
-            record[spec.frechet] = "Frechet distance of Gaussians; biased upwards for small sets, read it against its floor"
-            record["floors"] = "mean distance of two random disjoint halves of the real pictures (n/2 each), 10 splits"
+            record[spec.frechet] = (
+                "Frechet distance of Gaussians, biased upwards for small sets; not comparable with an FID on the 2048 pooled features"
+            )
+            record["floors"] = (
+                "mean distance of two random disjoint halves of the real pictures (n/2 each), 10 splits; "
+                "translations of the very same scenes may lie below it"
+            )
         if self.colour:
             record["colourfulness"] = "Hasler and Suesstrunk 2003, on the 0..255 scale"
         return record
@@ -162,7 +167,7 @@ def judge(predictions: Iterable[Judged], *, judges: Judges, seed: int = 0, real:
             raise ConfigError(f"the prediction is {tuple(prediction.shape)} and the target {tuple(target.shape)}", where=name)
         if not prediction.isfinite().all():
             raise ConfigError("the prediction has values that are not finite", where=name)
-        pair = prediction[None].to(judges.device), target[None].to(judges.device)
+        pair = prediction[None].cpu(), target[None].cpu()  # the formulas need double precision, which not every device has
         row, unable = measure(*pair, judges=judges)
         missing |= unable
         rows.append({"id": name, **row})
@@ -188,7 +193,7 @@ def measure(prediction: Tensor, target: Tensor, *, judges: Judges) -> tuple[dict
     else:
         missing["ssim"] = f"pictures under {SSIM_WINDOW} pixels"
     if judges.lpips and _looks_at(judges.lpips.smallest, prediction):
-        row["lpips"] = float(judges.lpips(prediction, target))
+        row["lpips"] = float(judges.lpips(prediction.to(judges.device), target.to(judges.device)))
     elif judges.lpips:
         missing["lpips"] = f"LPIPS looks at grey or RGB pictures of at least {judges.lpips.smallest} pixels"
     if judges.colour and prediction.shape[1] == 3:
