@@ -1,9 +1,10 @@
 """The foundation's real runs: colorize on BSDS500, facades in both directions, by pix2pix and by cgan, with their L1-only twin.
 
-    python benchmarks/foundation.py NAME... --data FOLDER --out runs/foundation [--minutes 20] [--size 128] [--seed 0]
+    python benchmarks/foundation.py NAME... --data FOLDER --out runs/foundation [--size 128] [--seed 0]
 
 FOLDER holds `bsds500/` and `facades/` (see benchmarks/README.md). A run that was stopped is continued, a finished one only judged again.
-The numbers of each run go to benchmarks/results/foundation/NAME-seedS.json.
+The length is fixed in images, to about 20 minutes of one CPU core, so that a busy machine delays a run but does not change it; the
+processor time that it really took is recorded. The numbers of each run go to benchmarks/results/foundation/NAME-seedS.json.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ RESULTS = Path(__file__).parent / "results" / "foundation"
 PIXLOOM = [sys.executable, "-m", "pixloom"]
 
 RUNS = {
-    "colorize-pix2pix": ("bsds", ["--task", "colorize", "--recipe", "pix2pix"]),
-    "label2photo-pix2pix": ("facades", ["--direction", "BtoA", "--recipe", "pix2pix"]),
-    "photo2label-pix2pix": ("facades", ["--direction", "AtoB", "--recipe", "pix2pix"]),
-    "colorize-cgan": ("bsds", ["--task", "colorize", "--recipe", "cgan"]),
-    "label2photo-cgan": ("facades", ["--direction", "BtoA", "--recipe", "cgan"]),
-    "colorize-regression": ("bsds", ["--task", "colorize", "--recipe", "regression"]),
-    "label2photo-regression": ("facades", ["--direction", "BtoA", "--recipe", "regression"]),
+    "colorize-pix2pix": ("bsds", 2000, ["--task", "colorize", "--recipe", "pix2pix"]),
+    "label2photo-pix2pix": ("facades", 2000, ["--direction", "BtoA", "--recipe", "pix2pix"]),
+    "photo2label-pix2pix": ("facades", 2000, ["--direction", "AtoB", "--recipe", "pix2pix"]),
+    "colorize-cgan": ("bsds", 4800, ["--task", "colorize", "--recipe", "cgan"]),
+    "label2photo-cgan": ("facades", 4800, ["--direction", "BtoA", "--recipe", "cgan"]),
+    "colorize-regression": ("bsds", 2000, ["--task", "colorize", "--recipe", "regression"]),
+    "label2photo-regression": ("facades", 2000, ["--direction", "BtoA", "--recipe", "regression"]),
 }
 
 
@@ -45,7 +46,6 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=RUNS)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/foundation"))
-    parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -54,13 +54,16 @@ def main() -> None:
 
 
 def run(name: str, options: argparse.Namespace) -> None:
-    source, arguments = RUNS[name]
+    source, images, arguments = RUNS[name]
     data = facades(options.data, options.out) if source == "facades" else options.data / "bsds500" / "images"
     folder = options.out / f"{name}-seed{options.seed}"
+    before = os.times()
     if (folder / "config.yaml").exists():
         call("resume", folder)
     else:
-        call("train", data, *arguments, "--size", options.size, "--minutes", options.minutes, "--seed", options.seed, "--out", folder)
+        call("train", data, *arguments, "--size", options.size, "--images", images, "--seed", options.seed, "--out", folder)
+    after = os.times()
+    minutes = (after.children_user + after.children_system - before.children_user - before.children_system) / 60
     twin = options.out / f"{name.split('-')[0]}-regression-seed{options.seed}"
     against = ["--against", twin] if (twin / "model").is_dir() and twin != folder else []
     reports = {}
@@ -68,13 +71,18 @@ def run(name: str, options: argparse.Namespace) -> None:
         out = folder / f"judged-{kind}"
         call("evaluate", folder / kind, data, "--split", "val", "--out", out, "--overwrite", *against)
         evaluation = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
-        reports["best" if kind == "model" else "last"] = {key: evaluation[key] for key in ("count", "means", "floors", "baselines", "protocol")}
+        reports["best" if kind == "model" else "last"] = {
+            key: evaluation[key] for key in ("count", "means", "floors", "baselines", "protocol")
+        }
     record = {
         "name": name,
-        "command": f"python benchmarks/foundation.py {name} --minutes {options.minutes:g} --size {options.size} --seed {options.seed}",
+        "command": f"python benchmarks/foundation.py {name} --size {options.size} --seed {options.seed}",
         "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip(),
+        "processor_minutes": round(minutes, 1),
         "threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
-        "environment": {key: value for key, value in json.loads((folder / "environment.json").read_text(encoding="utf-8")).items() if key != "command"},
+        "environment": {
+            key: value for key, value in json.loads((folder / "environment.json").read_text(encoding="utf-8")).items() if key != "command"
+        },
         **reports,
     }
     RESULTS.mkdir(parents=True, exist_ok=True)

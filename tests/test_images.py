@@ -376,6 +376,12 @@ REFUSED = {
         ),
         "tiles",
     ),
+    "tiff of two widths": (
+        tiff_bytes(RGB16, photometric="rgb")
+        .replace(struct.pack("<HHII", 256, 4, 1, 7), struct.pack("<HHII", 256, 4, 1, 2**29))
+        .replace(struct.pack("<HHI", 296, 3, 1), struct.pack("<HHI", 256, 3, 1)),
+        "too large",
+    ),
     "tiff header only": (b"II*\0\x08\0\0\0", "cannot be read"),
     "tiff loop of no tags": (b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "cannot be read"),
 }

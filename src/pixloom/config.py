@@ -7,6 +7,8 @@ name. Every key is known by its model below, so an unknown one is an error that 
 from __future__ import annotations
 
 import json
+import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,9 +23,9 @@ Statistics = Literal["running", "image"]
 
 
 class Section(BaseModel):
-    """A frozen group of settings in which unknown keys are forbidden."""
+    """A frozen group of settings in which unknown keys are forbidden, and values are not bent to fit (true is no 1)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
 
 
 class TaskConfig(Section):
@@ -54,8 +56,8 @@ class DataConfig(Section):
 class NetworkConfig(Section):
     """A network by its name in ``pixloom.nets.NETWORKS`` and the options of its constructor."""
 
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field(description="a name in pixloom.nets.NETWORKS")
+    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the network's constructor by name")
 
 
 class LossConfig(Section):
@@ -72,9 +74,9 @@ class LossConfig(Section):
 class OptimizerConfig(Section):
     """Adam (Kingma and Ba, 2015)."""
 
-    learning_rate: float = Field(2e-4, gt=0.0)
-    beta1: float = Field(0.5, ge=0.0, lt=1.0)
-    beta2: float = Field(0.999, ge=0.0, lt=1.0)
+    learning_rate: float = Field(2e-4, gt=0.0, description="step size before any decay")
+    beta1: float = Field(0.5, ge=0.0, lt=1.0, description="decay of the mean of the gradient")
+    beta2: float = Field(0.999, ge=0.0, lt=1.0, description="decay of the mean of its square")
 
 
 class TrainingConfig(Section):
@@ -85,17 +87,17 @@ class TrainingConfig(Section):
     epochs: float = Field(200.0, gt=0.0, description="passes over the data when neither images nor minutes is given")
     batch_size: int = Field(1, ge=1, description="images per update over all processes")
     num_critic: int = Field(1, ge=1, description="critic updates per generator update (n_critic)")
-    seed: int = Field(0, ge=0, lt=2**31)
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    seed: int = Field(0, ge=0, lt=2**31, description="of everything random: the same seed gives the same run")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto, cpu, cuda or mps")
+    precision: Literal["no", "bf16", "fp16"] = Field("no", description="mixed precision: no, bf16 or fp16")
     decay_start: float = Field(0.5, ge=0.0, le=1.0, description="share of the run after which the learning rate falls linearly to zero")
     ema_halflife_images: float | None = Field(None, gt=0.0, description="half-life of the averaged generator; None: no averaging")
     clip_norm: float | None = Field(None, gt=0.0, description="largest gradient norm; None: no clipping")
-    log_every_images: int = Field(50, gt=0)
+    log_every_images: int = Field(50, gt=0, description="losses are written so often")
     preview_every_images: int | None = Field(None, gt=0, description="None: 20 times in the run")
     validate_every_images: int | None = Field(None, gt=0, description="None: 10 times in the run")
     checkpoint_every_images: int | None = Field(None, gt=0, description="None: 10 times in the run")
-    keep_checkpoints: int = Field(2, ge=1)
+    keep_checkpoints: int = Field(2, ge=1, description="so many of the newest checkpoints are kept")
     best_metric: str = Field(
         "auto", description="validation metric that chooses the best model; auto: lpips where its weights are found, else ssim"
     )
@@ -111,10 +113,10 @@ class InferenceConfig(Section):
 class RunConfig(Section):
     """Everything that defines a run."""
 
-    recipe: str
+    recipe: str = Field(description="the name in pixloom.recipes.RECIPES that this started from")
     task: TaskConfig = TaskConfig()
     data: DataConfig = DataConfig()
-    method: str = "conditional"
+    method: str = Field("conditional", description="a name in pixloom.methods.METHODS")
     generator: NetworkConfig
     critic: NetworkConfig | None = None
     losses: LossConfig = LossConfig()
@@ -127,35 +129,50 @@ class RunConfig(Section):
 def override(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
     """The config with some keys replaced by their dotted names, validated anew.
 
+    A network that is replaced by its name starts without options, for those of the former one are not its own.
+
     Args:
+        config: to start from.
         settings: such as ``{"training.batch_size": 4, "generator.options.width": 32}``.
 
     Raises:
         ConfigError: an unknown key (with the nearest right one) or a value out of range.
     """
     tree = config.model_dump()
+    names = {key: value for key, value in settings.items() if key in ("generator.name", "critic.name")}
+    for key, name in names.items():
+        role = key.partition(".")[0]
+        if (tree[role] or {}).get("name") != name:
+            tree[role] = {"name": name, "options": {}}
     for key, value in settings.items():
-        _assign(tree, key, value)
+        if key not in names:
+            _assign(tree, key, value)
     return validate(tree)
 
 
 def parse_settings(texts: list[str]) -> dict[str, Any]:
     """Read ``section.key=value`` texts; values are YAML scalars or lists.
 
-    >>> parse_settings(["training.batch_size=4", "losses.pixel=l2"])
-    {'training.batch_size': 4, 'losses.pixel': 'l2'}
+    >>> parse_settings(["training.batch_size=4", "losses.pixel=l2", "critic_optimizer.learning_rate=1e-4", "training.precision=no"])
+    {'training.batch_size': 4, 'losses.pixel': 'l2', 'critic_optimizer.learning_rate': 0.0001, 'training.precision': 'no'}
+
+    Raises:
+        ConfigError: no such text, no YAML, or one key twice.
     """
-    settings = {}
+    settings: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"cannot read the setting '{text}'", fix="write --set section.key=value, e.g. --set training.batch_size=4")
         try:
-            settings[key.strip()] = yaml.safe_load(value)
+            parsed = read_yaml(value)
         except yaml.YAMLError as error:
             raise ConfigError(
                 f"cannot read the value of '{text}'", why=str(error), fix="quote it, e.g. --set 'section.key=\"text\"'"
             ) from error
+        if key.strip() in settings:
+            raise ConfigError(f"the setting '{key.strip()}' is given twice", fix="give one --set for each key")
+        settings[key.strip()] = parsed
     return settings
 
 
@@ -168,8 +185,10 @@ def validate(tree: Mapping[str, Any], *, where: object = None) -> RunConfig:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise unknown_key(key, where=where) from error
+        if first["type"] == "missing":
+            raise ConfigError(f"the setting '{key}' is missing", where=where, fix=_describe(key)) from error
         raise ConfigError(
-            f"the setting '{key}' cannot be {first.get('input')!r}", where=where, why=first["msg"], fix=_describe(key)
+            f"the setting '{key}' cannot be {reprlib.repr(first['input'])}", where=where, why=first["msg"], fix=_describe(key)
         ) from error
 
 
@@ -190,9 +209,11 @@ def known_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str
 def load_config(path: Path) -> RunConfig:
     """Read a YAML config file."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError("cannot read the config file", where=path, why=str(error)) from error
+        raise ConfigError(
+            "cannot read the config file", where=path, why=str(error), fix="restore it, or start from the config.yaml of another run"
+        ) from error
     if not isinstance(tree, dict):
         raise ConfigError("the config file is not a YAML mapping", where=path, fix="start from the config.yaml of a run")
     return validate(tree, where=path)
@@ -201,6 +222,33 @@ def load_config(path: Path) -> RunConfig:
 def dump_config(config: RunConfig) -> str:
     """The resolved config as YAML, keys in their declared order."""
     return yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's core scalars: 1e-4 is a number, "no" is a text, 010 is no octal (PyYAML reads YAML 1.1)."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    ("float", r"[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
+
+
+def read_yaml(text: str) -> Any:
+    """Plain values from YAML text, with the scalars of YAML 1.2.
+
+    >>> read_yaml("[1e-4, no, 010, true, 7, ~]")
+    [0.0001, 'no', '010', True, 7, None]
+
+    Raises:
+        yaml.YAMLError: it is none.
+    """
+    return yaml.load(text, Loader=_Loader)
 
 
 def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -222,14 +270,13 @@ def _section_of(annotation: Any) -> type[Section] | None:
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None)
 
 
-def _describe(key: str) -> str | None:
+def _describe(key: str) -> str:
+    """What a key means, for the error about its value."""
     model: type[BaseModel] = RunConfig
     for part in key.split("."):
         field = model.model_fields.get(part)
-        if field is None:
-            return None
-        inner = _section_of(field.annotation)
+        inner = None if field is None else _section_of(field.annotation)
         if inner is None:
-            return f"{key}: {field.description}" if field.description else None
+            return f"{key}: {field.description}" if field and field.description else "see pixloom.config for what it means"
         model = inner
-    return None
+    return f"set one of its keys: {', '.join(f'{key}.{name}' for name in model.model_fields)}"

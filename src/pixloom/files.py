@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from pixloom.errors import OutputError
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says where there is no more space."""
 
 
 @contextmanager
 def writing(what: str, where: Path) -> Iterator[None]:
-    """Turn the system's refusals (disk full, not writable) into one clear error."""
+    """Turn the system's refusals (disk full, not writable) into one clear error.
+
+    Raises:
+        OutputError: naming what could not be written, where, and why.
+    """
     try:
         yield
-    except OSError as error:
-        fix = "free some space" if error.errno in (28, 122, 27) else "choose a place that you may write to"
-        raise OutputError(f"{what} could not be written", where=where, why=error.strerror or str(error), fix=fix) from error
+    except (OSError, SafetensorError) as error:
+        number = error_number(error)
+        why = os.strerror(number) if number else str(error)
+        fix = "free some space, or choose a place on another disk" if number in FULL else "choose a place that you may write to"
+        raise OutputError(f"{what} could not be written", where=where, why=why, fix=fix) from error
+
+
+def error_number(error: BaseException | None) -> int | None:
+    """The system's number of an error; safetensors gives it in words only.
+
+    >>> error_number(SafetensorError("I/O error: No space left on device (os error 28)")) == errno.ENOSPC
+    True
+    """
+    if isinstance(error, OSError):
+        return error.errno
+    stated = re.search(r"\(os error (\d+)\)", str(error)) if isinstance(error, SafetensorError) else None
+    return int(stated[1]) if stated else None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -51,9 +77,10 @@ def new_folder(folder: Path, *, what: str) -> Iterator[Path]:
     Raises:
         OutputError: the disk is full or the place is not writable.
     """
+    folder = folder.absolute()
     with writing(what, folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=_DRAFT, dir=folder.parent))
         try:
             yield draft
             _put_in_place(draft, folder)
@@ -66,10 +93,11 @@ def recover_folder(folder: Path) -> None:
 
     Only for the one process that owns the folder's parent.
     """
-    old = _retired(folder)
-    if old.is_dir() and not folder.exists():
-        old.rename(folder)
-    for draft in folder.parent.glob(f".{folder.name}-*"):
+    retired = _retired(folder)
+    if retired.is_dir() and not folder.exists():
+        retired.rename(folder)
+    shutil.rmtree(retired, ignore_errors=True)
+    for draft in folder.parent.glob(f".{glob.escape(folder.name)}-????????{_DRAFT}"):
         shutil.rmtree(draft, ignore_errors=True)
 
 
@@ -79,26 +107,36 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_DRAFT, _RETIRED = ".draft", ".retired"
+
+
 def _put_in_place(draft: Path, folder: Path) -> None:
     for path in draft.iterdir():
         _sync(path)
     _sync(draft)
     draft.chmod(0o755)
-    old = _retired(folder)
+    retired = _retired(folder)
     if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    draft.rename(folder)
+        shutil.rmtree(retired, ignore_errors=True)
+        folder.rename(retired)
+    try:
+        draft.rename(folder)
+    except BaseException:
+        if retired.is_dir() and not folder.exists():
+            retired.rename(folder)
+        raise
     _sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def _retired(folder: Path) -> Path:
-    return folder.parent / f".{folder.name}-old"
+    return folder.parent / f".{folder.name}{_RETIRED}"
 
 
 def _sync(path: Path) -> None:
-    """Make sure that a file, or a folder's entries, are on the disk."""
+    """Make sure that a file, or a folder's entries, are on the disk (Windows has no such call for what is open for reading)."""
+    if os.name == "nt":
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

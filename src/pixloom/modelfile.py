@@ -6,6 +6,7 @@ Networks are named by their entry in ``pixloom.nets.NETWORKS`` and the options o
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from torch import nn
 
 from pixloom import __version__
 from pixloom.config import InferenceConfig, NetworkConfig, TaskConfig
-from pixloom.errors import ConfigError, ModelError
+from pixloom.errors import ConfigError, ModelError, PixloomError, nearest
 from pixloom.files import checksum, new_folder
 from pixloom.nets import GENERATORS, build
+from pixloom.tasks import build_task
 
 FORMAT = "pixloom-model"
 FORMAT_VERSION = 1
@@ -66,32 +68,45 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:
     """
     tree = _read_description(folder)
     try:
-        description = ModelDescription(
-            task=TaskConfig(**tree["task"]),
-            generator=NetworkConfig(**tree["generator"]),
-            inference=InferenceConfig(**tree["inference"]),
-            size=int(tree["size"]),
-            recipe=str(tree["recipe"]),
-            facts=dict(tree.get("facts", {})),
-        )
-        if description.generator.name not in GENERATORS:
-            raise ConfigError(f"there is no generator '{description.generator.name}'")
+        description = _described(tree)
         generator = build(description.generator.name, description.generator.options)
-    except (KeyError, TypeError, ValueError, ValidationError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError, PixloomError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(
             "the model's description cannot be understood",
             where=folder / DESCRIPTION,
-            why=str(error),
-            fix="use a model saved by this or an older version of pixloom",
+            why=why,
+            fix="use a model as it was saved, by this or an older version of pixloom",
         ) from error
     weights = _read_weights(folder, expected=str(tree.get("sha256", "")))
     try:
         generator.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         raise ModelError(
-            "the weights do not fit the network that the model describes", where=folder / WEIGHTS, why=str(error)[:500]
+            "the weights do not fit the network that the model describes",
+            where=folder / WEIGHTS,
+            why=str(error)[:500],
+            fix="copy the folder again from its source, with its three files",
         ) from error
     return generator.eval(), description
+
+
+def _described(tree: dict[str, Any]) -> ModelDescription:
+    """The description in a config.json, every value checked."""
+    description = ModelDescription(
+        task=TaskConfig(**tree["task"]),
+        generator=NetworkConfig(**tree["generator"]),
+        inference=InferenceConfig(**tree["inference"]),
+        size=tree["size"],
+        recipe=str(tree["recipe"]),
+        facts=dict(tree.get("facts", {})),
+    )
+    build_task(description.task)
+    if description.generator.name not in GENERATORS:
+        raise ConfigError(f"there is no generator '{description.generator.name}'", fix=nearest(description.generator.name, GENERATORS))
+    if type(description.size) is not int or description.size < 1:
+        raise ConfigError(f"the size cannot be {description.size!r}")
+    return description
 
 
 def _write_files(folder: Path, *, generator: nn.Module, description: ModelDescription) -> None:
@@ -107,9 +122,9 @@ def _write_files(folder: Path, *, generator: nn.Module, description: ModelDescri
         "size": description.size,
         "recipe": description.recipe,
         "sha256": checksum(folder / WEIGHTS),
-        "facts": description.facts,
+        "facts": _plain(description.facts),
     }
-    (folder / DESCRIPTION).write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / DESCRIPTION).write_text(json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     (folder / CARD).write_text(model_card(description), encoding="utf-8")
 
 
@@ -124,7 +139,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         )
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError("the model's description is damaged", where=path, why=str(error), fix="restore it from a copy") from error
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
         raise ModelError("this is not a pixloom model", where=path, fix="give a folder that pixloom saved")
@@ -150,30 +165,78 @@ def _read_weights(folder: Path, *, expected: str) -> dict[str, torch.Tensor]:
         )
     try:
         return load_file(path)
-    except SafetensorError as error:
-        raise ModelError("the model's weights cannot be read", where=path, why=str(error)) from error
+    except (OSError, SafetensorError) as error:
+        raise ModelError("the model's weights cannot be read", where=path, why=str(error), fix="copy the folder again") from error
 
 
 def model_card(description: ModelDescription) -> str:
-    """The README of a model: what it is, where it comes from, how good it is, how to use it."""
-    facts = description.facts
-    sections = [
-        f"---\nlibrary_name: pixloom\npipeline_tag: image-to-image\ntags: [{description.task.name}, {description.recipe}]\n---\n",
-        f"# {description.task.name} ({description.recipe})\n",
-        f"Translates pictures with a `{description.generator.name}` trained at {description.size} px.\n",
-        '```\npixloom translate THIS_FOLDER pictures/ --out translated/\n```\n\n```python\nfrom pixloom import Translator\ntranslate = Translator.from_pretrained("THIS_FOLDER")\ntranslate("picture.jpg").save("translated.png")\n```\n',
-    ]
-    for title, content in facts.items():
-        sections.append(f"## {title.capitalize()}\n\n" + _as_list(content) + "\n")
-    sections.append(
-        "## Limits\n\nIt knows only pictures like those it was trained on; judge it on your own with `pixloom evaluate`. The licence of the weights follows from that of the training pictures.\n"
+    """The README of a model: what it is, how to use it, where it comes from, how good it is, what it cannot do."""
+    sections = [_HEADER.format(task=description.task.name, recipe=description.recipe), _what_it_is(description), _USE]
+    sections += [f"## {title.capitalize()}\n\n{_as_list(content)}\n" for title, content in description.facts.items()]
+    return "\n".join([*sections, _LIMITS])
+
+
+_HEADER = """---
+library_name: pixloom
+pipeline_tag: image-to-image
+tags: [{task}, {recipe}]
+---
+
+# {task} ({recipe})
+"""
+
+_USE = """## Use
+
+```
+pixloom translate THIS_FOLDER pictures/ --out translated/
+```
+
+```python
+from pixloom import Translator
+
+translate = Translator.from_pretrained("THIS_FOLDER")
+translate("picture.jpg").save("translated.png")
+```
+"""
+
+_LIMITS = """## Limits
+
+It knows only pictures like those it was trained on; judge it on your own with `pixloom evaluate`. The licence of the weights follows
+from that of the training pictures.
+"""
+
+
+def _what_it_is(description: ModelDescription) -> str:
+    """Network, channels, size and how it is run, in sentences."""
+    task, options, inference = build_task(description.task), description.generator.options, description.inference
+    source, target = options["source_channels"], task.output_channels(options["target_channels"])
+    statistics = {"running": "the running statistics of training", "image": "the statistics of each single picture"}[inference.statistics]
+    direction = f" ({description.task.direction})" if description.task.direction else ""
+    return (
+        f"Task: {task.summary}{direction}. Translates pictures of {source} channel(s) into pictures of {target}, of any size, with a\n"
+        f"`{description.generator.name}` trained at {description.size} px. Batch norm, where it has any, uses {statistics}; dropout is"
+        f" {'on, with a fixed seed' if inference.dropout else 'off'}.\n"
     )
-    return "\n".join(sections)
 
 
-def _as_list(content: Any) -> str:
-    rows = content.items() if isinstance(content, dict) else [("", content)]
-    return "\n".join(f"- {key}: {value}" if key else f"- {value}" for key, value in rows)
+def _as_list(content: Any, indent: str = "") -> str:
+    """Markdown bullets of nested facts."""
+    if not isinstance(content, dict):
+        return f"{indent}- {content}"
+    rows = [
+        f"{indent}- {key}:\n{_as_list(value, indent + '  ')}" if isinstance(value, dict) else f"{indent}- {key}: {value}"
+        for key, value in content.items()
+    ]
+    return "\n".join(rows)
+
+
+def _plain(value: Any) -> Any:
+    """Facts as JSON has them: numbers that are not finite become texts such as "inf"."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def describe_generator(name: str, generator: nn.Module) -> NetworkConfig:

@@ -144,6 +144,8 @@ def _tags(stream: BinaryIO) -> tuple[dict[int, tuple[int, ...]], dict[int, int],
         (following,) = struct.unpack(offset_format, stream.read(struct.calcsize(offset_format)))
         if not seen:
             for tag, kind, length, value in struct.iter_unpack(entry_format, directory):
+                if tag in lengths:
+                    continue  # the first counts, as it does for the decoders
                 lengths[tag] = length
                 if kind in _TYPES and length <= 4 * MAX_CHANNELS:
                     tags[tag] = _values(stream, f"{order}{length}{_TYPES[kind]}", value, offset_format)
@@ -170,6 +172,7 @@ def decode_tiff(stream: BinaryIO, header: Header) -> Picture:
     stream.seek(0)
     with tifffile.TiffFile(stream) as file:
         page = file.pages[0]
+        _check_agreement((page.imagewidth, page.imagelength, page.samplesperpixel), (layout.width, layout.height, layout.samples))
         array, profile, channels_first = page.asarray(maxworkers=1), page.iccprofile, page.axes.startswith("S")
     pixels = from_array(np.moveaxis(array, 0, -1) if channels_first else array)
     return upright(_picture(pixels, layout, profile), header.orientation)
@@ -178,10 +181,19 @@ def decode_tiff(stream: BinaryIO, header: Header) -> Picture:
 def _decode_plain(stream: BinaryIO, layout: _Layout) -> Picture:
     """Pillow turns a TIFF and divides alpha out while loading it, without a word."""
     stream.seek(0)
-    picture = from_pil(TiffImagePlugin.TiffImageFile(stream))
+    image = TiffImagePlugin.TiffImageFile(stream)
+    upright_size = (layout.width, layout.height) if layout.orientation < 5 else (layout.height, layout.width)
+    _check_agreement(image.size, upright_size)
+    picture = from_pil(image)
     unmultiplied = ("alpha unmultiplied",) if layout.extras == (1,) and layout.photometric == 2 else ()
     turned = (turn_note(layout.orientation),) if layout.orientation != 1 else ()
     return replace(picture, notes=picture.notes + unmultiplied + turned)
+
+
+def _check_agreement(decoder: tuple[int, ...], checked: tuple[int, ...]) -> None:
+    """A tag that stands twice or in an odd type may mean another size to a decoder than the one that was found acceptable."""
+    if decoder != checked:
+        raise ImageError("the TIFF's tags contradict each other", why=f"the size may be {decoder} or {checked}")
 
 
 def _picture(pixels: np.ndarray, layout: _Layout, profile: bytes | None) -> Picture:

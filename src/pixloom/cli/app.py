@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -12,9 +13,19 @@ import typer
 from pixloom import __version__
 from pixloom.errors import PixloomError
 
+EPILOG = """\b
+Exit codes:
+  0    all went well
+  1    inspect found a problem in the data, or doctor one in the installation
+  2    an error, in one message that says what to do; translate: some pictures failed
+  130  interrupted by Ctrl-C; a training is saved and can be resumed
+  143  ended by SIGTERM; likewise
+"""
+
 app = typer.Typer(
     name="pixloom",
     help="Turn images into other images: train a conditional GAN on your own folder, see how good it is, use it.",
+    epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -40,7 +51,7 @@ def train(
     *,
     out: Annotated[Path | None, typer.Option(help="The run folder to make, e.g. runs/x. Needed unless --dry-run.")] = None,
     task: Annotated[str | None, typer.Option(help="pair or colorize; recognised when the data holds pairs.")] = None,
-    recipe: Annotated[str, typer.Option(help="See: pixloom recipes.")] = "pix2pix",
+    recipe: Annotated[str | None, typer.Option(help="pix2pix when left out; see: pixloom recipes.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the training pictures in pixels; chosen from the data when left out.")] = None,
     images: Annotated[int | None, typer.Option(help="How many images to see in all.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Or how long to train.")] = None,
@@ -49,7 +60,7 @@ def train(
     layout: Layout = "auto",
     source: Source = None,
     target: Target = None,
-    device: Device = "auto",
+    device: Annotated[str | None, typer.Option(help="auto (when left out), cpu, cuda or mps.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. --set training.batch_size=4.")
     ] = None,
@@ -90,14 +101,22 @@ def translate(
     model: Annotated[Path, typer.Argument(help="A model folder or a run folder.")],
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders or quoted patterns such as 'photos/*.jpg'.")],
     *,
-    out: Annotated[Path, typer.Option(help="Folder for the translated pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder for the translated pictures, which keep their names and tree.")],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders and keep their tree.")] = False,
     size: Annotated[
-        str, typer.Option(help="Short side at which the network works: trained, native, or pixels. The output has the source's size.")
+        str,
+        typer.Option(
+            help="Short side at which the network works: trained, native, or pixels (a picture of extreme aspect is worked on smaller, "
+            "with at most 16 times the pixels of a square of that side). The output always has the source's size."
+        ),
     ] = "trained",
     seed: Annotated[int, typer.Option(help="Of the noise, for models that have it.")] = 0,
     image_format: Annotated[
-        str | None, typer.Option("--format", help="png, jpg, webp, bmp, tif or npy; else as the source where it can be kept.")
+        str | None,
+        typer.Option(
+            "--format",
+            help="png, jpg, webp, bmp, tif or npy, in the most bits that it holds; else as the source, or the nearest that can hold it.",
+        ),
     ] = None,
     keep_alpha: Annotated[bool, typer.Option("--keep-alpha", help="Give the source's transparency back.")] = False,
     overwrite: Overwrite = False,
@@ -171,13 +190,14 @@ def inspect(
     layout: Layout = "auto",
     source: Source = None,
     target: Target = None,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look a data set over before training: counts, sizes, orphans, corrupt and duplicate files (exit code 1 if something is wrong)."""
     from pixloom.cli import work
 
     place = {"path": data, "layout": layout, "source_folder": source, "target_folder": target}
-    work.inspect(place, task=task, preview=preview, cost=cost, as_json=as_json)
+    work.inspect(place, task=task, preview=preview, overwrite=overwrite, cost=cost, as_json=as_json)
 
 
 @app.command()
@@ -226,16 +246,26 @@ def _options(
 
 def main(arguments: list[str] | None = None) -> Any:
     """The console script: every mistake of the user's is one clear message on standard error, and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot show
     try:
         return app(arguments)
     except PixloomError as error:
-        if os.environ.get(DEBUG):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _fail(error)
+    except OSError as error:
+        _fail(
+            PixloomError(
+                "the system refused", where=error.filename, why=error.strerror or str(error), fix="see more with: pixloom --debug ..."
+            )
+        )
+
+
+def _fail(error: PixloomError) -> None:
+    if os.environ.get(DEBUG):
+        raise error
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ def train(
 ) -> None:
     """Plan, print the plan, train."""
     parsed = parse_settings(list(settings))
+    _check_wishes(wishes, parsed, config=config)
     if out is None and not dry_run:
         raise ConfigError("--out is missing", fix="name the run folder to make, e.g. --out runs/x, or only look with --dry-run")
     _use_weights(weights)
@@ -40,7 +41,8 @@ def train(
     elif data is None:
         raise ConfigError("the data is missing", fix="pixloom train FOLDER --out runs/x")
     else:
-        plan = make_plan(data, data_settings=place, settings=parsed, **wishes)
+        given = {name: value for name, value in wishes.items() if value is not None}
+        plan = make_plan(data, data_settings=place, settings=parsed, **given)
     if dry_run:
         _print_cost(plan, out=out or Path("."))
         return
@@ -73,15 +75,24 @@ def translate(
     from pixloom.inference.batch import find_jobs, translate_files
     from pixloom.inference.translator import Translator
 
-    working_size = _working_size(size)
-    jobs = find_jobs(inputs, out=out, recursive=recursive, image_format=image_format, overwrite=overwrite)
     translator = Translator.from_pretrained(model, device=device)
-    report = translate_files(
-        translator, jobs, size=working_size, seed=seed, keep_alpha=keep_alpha, overwrite=overwrite, progress=_count_bar("translating")
+    working_size, channels = _working_size(size), translator.output_channels
+    jobs = find_jobs(
+        inputs, out=out, channels=channels, recursive=recursive, image_format=image_format, keep_alpha=keep_alpha, overwrite=overwrite
     )
-    typer.echo(f"{len(report.done)} translated into {out}" + (f", {len(report.failed)} failed:" if report.failed else ""))
-    for path, reason in report.failed.items():
-        typer.echo(f"  {path}: {reason}", err=True)
+    report = translate_files(
+        translator,
+        jobs,
+        out=out,
+        size=working_size,
+        seed=seed,
+        keep_alpha=keep_alpha,
+        overwrite=overwrite,
+        progress=_count_bar("translating"),
+    )
+    for path, error in report.failed.items():
+        typer.echo(f"error: {path}: {error}", err=True)
+    typer.echo(f"{len(report.done)} of {len(jobs)} translated into {out}" + (f", {len(report.failed)} failed" if report.failed else ""))
     if report.failed:
         raise typer.Exit(2)
 
@@ -90,6 +101,7 @@ def evaluate(
     model: Path, *, place: Mapping[str, Any], out: Path | None, against: Sequence[Path], weights: Path | None, as_json: bool, **options: Any
 ) -> None:
     """Judge a model and print the table."""
+    _check_weights(weights)
     from pixloom.evaluation import evaluate as judge
     from pixloom.scorecard import to_markdown
 
@@ -99,20 +111,22 @@ def evaluate(
         typer.echo(f"report: {out / 'evaluation.html'}")
 
 
-def inspect(place: Mapping[str, Any], *, task: str | None, preview: Path | None, cost: bool, as_json: bool) -> None:
+def inspect(place: Mapping[str, Any], *, task: str | None, preview: Path | None, overwrite: bool, cost: bool, as_json: bool) -> None:
     """Look data over; exit code 1 when something would hurt training."""
     from pixloom.data.inspect import inspect as look
     from pixloom.data.inspect import preview as draw
     from pixloom.data.sources import discover
     from pixloom.tasks import TASKS
 
+    if overwrite and preview is None:
+        raise ConfigError("--overwrite would have no effect without --preview", fix="leave it out")
     if task is not None and task not in TASKS:
         raise ConfigError(f"there is no task '{task}'", fix=nearest(task, TASKS))
     listing = discover(DataConfig(**place), paired=None if task is None else TASKS[task].needs_pairs)
     findings = look(listing, progress=None if as_json else _count_bar("looking"))
     tree = findings.as_dict()
     if preview is not None:
-        draw(listing, preview, overwrite=True)
+        draw(listing, preview, overwrite=overwrite)
         tree["preview"] = str(preview)
     if cost:
         tree["default_run"] = _default_run(place, task)
@@ -175,28 +189,58 @@ def _finish(result: Any) -> None:
         raise typer.Exit(128 + result.signal)
 
 
+_KEYS = {
+    "task": "task.name",
+    "size": "data.size",
+    "images": "training.images",
+    "minutes": "training.minutes",
+    "seed": "training.seed",
+    "direction": "task.direction",
+    "device": "training.device",
+}
+"""Options of ``train`` that are a setting of their own."""
+
+_LENGTHS = ("training.images", "training.minutes", "training.epochs")
+
+
+def _check_wishes(wishes: Mapping[str, Any], parsed: Mapping[str, Any], *, config: Path | None) -> None:
+    """Refuse what is said twice, or said and then not used."""
+    given = {_KEYS[name]: value for name, value in wishes.items() if name in _KEYS and value is not None}
+    for name, key in _KEYS.items():
+        if key in given and key in parsed:
+            raise ConfigError(f"--{name} and --set {key} say the same thing", fix="give one of them")
+    lengths = [key for key in _LENGTHS if {**given, **parsed}.get(key) is not None]
+    if len(lengths) > 1:
+        raise ConfigError(f"{' and '.join(lengths)} are both given", why="either decides how long the run is", fix="give one of them")
+    if config is not None and wishes["recipe_name"] is not None:
+        raise ConfigError("--recipe would have no effect", why=f"all settings come from {config}", fix="give --recipe or --config")
+
+
 def _changes(data: str | None, place: Mapping[str, Any], wishes: Mapping[str, Any], parsed: Mapping[str, Any]) -> dict[str, Any]:
     """What the command line says on top of a config file; only what was given."""
-    keys = {
-        "task": "task.name",
-        "size": "data.size",
-        "images": "training.images",
-        "minutes": "training.minutes",
-        "seed": "training.seed",
-        "direction": "task.direction",
-    }
-    changes = {keys[name]: value for name, value in wishes.items() if name in keys and value is not None}
-    changes |= {f"data.{name}": value for name, value in place.items() if value not in (None, "auto")}
-    if wishes["device"] != "auto":
-        changes["training.device"] = wishes["device"]
-    if "training.minutes" in changes:
-        changes["training.images"] = None
-    return changes | ({} if data is None else {"data.path": data}) | dict(parsed)
+    changes = {_KEYS[name]: value for name, value in wishes.items() if name in _KEYS and value is not None}
+    changes |= {f"data.{name}": value for name, value in place.items() if value not in (None, "auto")} | dict(parsed)
+    if any(changes.get(key) is not None for key in _LENGTHS):  # the config's own length must not contradict it
+        changes = {"training.images": None, "training.minutes": None} | changes
+    return changes | ({} if data is None else {"data.path": data})
 
 
 def _use_weights(folder: Path | None) -> None:
+    """Make a folder of feature networks the first place where they are sought."""
+    _check_weights(folder)
     if folder is not None:
         os.environ["PIXLOOM_WEIGHTS"] = str(folder)
+
+
+def _check_weights(folder: Path | None) -> None:
+    """Refuse a folder that holds no feature network, rather than leave metrics out in silence."""
+    if folder is not None and not any(folder.glob("*.safetensors")):
+        raise ConfigError(
+            "there are no feature networks here",
+            where=folder,
+            why="there is no such folder" if not folder.is_dir() else "it has no .safetensors file",
+            fix="see docs/metrics.md for the files, then: pixloom weights FILES --out FOLDER",
+        )
 
 
 def _working_size(text: str) -> Any:
@@ -231,8 +275,8 @@ def _default_run(place: Mapping[str, Any], task: str | None) -> list[str]:
 
 def _findings_text(tree: Mapping[str, Any]) -> str:
     lines = [f"{tree['root']}: layout {tree['layout']}", *(f"  {note}" for note in tree["notes"])]
-    for name in ("counts", "sizes", "channels", "depths"):
-        lines.append(f"{name:9} {', '.join(f'{key} {value}' for key, value in tree[name].items())}")
+    counted = ("counts", "sizes", "channels", "depths")
+    lines += [f"{name:9} {', '.join(f'{key} {value}' for key, value in tree[name].items())}" for name in counted]
     lines += [f"remark: {sentence}" for sentence in tree["remarks"]]
     lines += [f"problem: {sentence}" for sentence in tree["problems"]]
     if "default_run" in tree:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -22,6 +22,7 @@ class Outputs:
         return replace(self, fake=self.fake.detach())
 
 
+@runtime_checkable
 class Method(Protocol):
     """A way of learning a translation. Data-free, and nothing passes from one call to the next through ``self``.
 

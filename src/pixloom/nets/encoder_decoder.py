@@ -24,6 +24,7 @@ class EncoderDecoder(nn.Module):
     """
 
     size_multiple = 16
+    min_size = 16
 
     def __init__(
         self,

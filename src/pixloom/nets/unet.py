@@ -50,7 +50,7 @@ class UNet(nn.Module):
             "dropout": dropout,
             "noise_channels": noise_channels,
         }
-        self.size_multiple = 2**depth
+        self.size_multiple = self.min_size = 2**depth
         self.noise_channels = noise_channels
         widths = [width * min(2**level, 8) for level in range(depth)]
         self.encoder = _encoder(source_channels + noise_channels, widths, norm=norm)

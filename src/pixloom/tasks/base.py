@@ -34,6 +34,14 @@ class Task(Protocol):
         """The network's input from the picture that a person wants translated."""
         ...
 
+    def source_channels(self, picture: int, network: int) -> int:
+        """The channels to which a picture of ``picture`` channels is brought for a network that takes ``network``."""
+        ...
+
+    def output_channels(self, network: int) -> int:
+        """The channels of a translated picture, from those that the network gives."""
+        ...
+
     def compose(self, output: Values, source: Pixels) -> Pixels:
         """The translated picture, of the source's size and number type, from the network's output (of any size)."""
         ...

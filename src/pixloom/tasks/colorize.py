@@ -54,6 +54,14 @@ class Colorize:
         """L of a grey or colour picture."""
         return _scaled_lightness(rgb_to_lab(_unit(_as_rgb(source))))
 
+    def source_channels(self, picture: int, network: int) -> int:
+        """Grey stays grey, everything else must be colour; either has an L."""
+        return 1 if picture == 1 else 3
+
+    def output_channels(self, network: int) -> int:
+        """Red, green and blue."""
+        return 3
+
     def compose(self, output: Values, source: Pixels) -> Pixels:
         """The source's own L with the predicted colour."""
         height, width = source.shape[:2]

@@ -39,6 +39,14 @@ class Pair:
         """The picture scaled to [-1, 1]."""
         return to_model(source)
 
+    def source_channels(self, picture: int, network: int) -> int:
+        """Those of the sources it was trained on."""
+        return network
+
+    def output_channels(self, network: int) -> int:
+        """Those of the network."""
+        return network
+
     def compose(self, output: Values, source: Pixels) -> Pixels:
         """The output itself, brought to the source's size."""
         height, width = source.shape[:2]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pixloom.config import RunConfig
-from pixloom.training.loop import RunResult
 from pixloom.training.loop import resume as _resume
 from pixloom.training.loop import train as _train
 from pixloom.training.plan import complete
+from pixloom.training.session import RunResult
 
 
 def train(config: RunConfig, *, out: str | Path, quiet: bool = False) -> RunResult:

@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,8 +127,10 @@ class RunFolder:
             yield
         finally:
             os.close(handle)
-            if [path.name for path in self.root.iterdir()] == [lock.name]:  # nothing came of it: leave no trace
-                shutil.rmtree(self.root, ignore_errors=True)
+            if not self.config.exists():  # nothing came of it: leave no trace
+                with suppress(OSError):
+                    lock.unlink()
+                    self.root.rmdir()
 
 
 def _flock(handle: int, root: Path) -> None:

@@ -65,22 +65,20 @@ class Learner:
 
     def step(self, batch: Batch, *, train_generator: bool = True) -> StepResult:
         """One update of the critic and one of the generator, on one generator pass."""
-        self.generator.train()
-        method, clip = self.method, self.config.training.clip_norm
-        outputs = method.translate(batch)
-        critic_terms: dict[str, Tensor] = {}
-        if method.critic is not None:
-            critic_terms = method.critic_terms(batch, outputs.detached())
-            if not self._descend("critic", method.critic, critic_terms, clip=clip):
-                return StepResult({}, critic_terms, finite=False)
-        if not train_generator:
-            return StepResult({}, critic_terms, finite=True)
-        with frozen(method.critic):
-            generator_terms = method.generator_terms(batch, outputs)
-            finite = self._descend("generator", method.generator, generator_terms, clip=clip)
-        if finite and self.ema is not None:
+        statistics = self._statistics()
+        result = self._play(batch, train_generator=train_generator)
+        if not result.finite:  # batch norm has already averaged the bad pass into its statistics
+            for buffer, former in statistics:
+                buffer.copy_(former)
+        elif train_generator and self.ema is not None:
             self.ema.update(self.generator, num_images=self.config.training.batch_size)
-        return StepResult(generator_terms, critic_terms, finite=finite)
+        return result
+
+    def is_finite(self) -> bool:
+        """Whether every weight and statistic is a number: what is not must never be shown, judged or saved."""
+        networks = [network for network in (self.generator, self.critic) if network is not None]
+        tensors = (tensor for network in networks for tensor in network.state_dict().values() if tensor.is_floating_point())
+        return all(bool(torch.isfinite(tensor.sum())) for tensor in tensors)
 
     def set_learning_rates(self, factor: float) -> dict[str, float]:
         """Scale the configured rates; returns them by network."""
@@ -112,6 +110,27 @@ class Learner:
             restore_module(self.ema.network, checkpoint, "ema")
         for name, optimizer in self.optimizers.items():
             restore_optimizer(optimizer, checkpoint, f"{name}_optimizer")
+
+    def _play(self, batch: Batch, *, train_generator: bool) -> StepResult:
+        """The game itself: y_hat = G(x), then D's step on (y, y_hat), then G's step against the new D."""
+        method, clip = self.method, self.config.training.clip_norm
+        outputs = method.translate(batch)
+        critic_terms: dict[str, Tensor] = {}
+        if method.critic is not None:
+            critic_terms = method.critic_terms(batch, outputs.detached())
+            if not self._descend("critic", method.critic, critic_terms, clip=clip):
+                return StepResult({}, critic_terms, finite=False)
+        if not train_generator:
+            return StepResult({}, critic_terms, finite=True)
+        with frozen(method.critic):
+            generator_terms = method.generator_terms(batch, outputs)
+            finite = self._descend("generator", method.generator, generator_terms, clip=clip)
+        return StepResult(generator_terms, critic_terms, finite=finite)
+
+    def _statistics(self) -> list[tuple[Tensor, Tensor]]:
+        """The networks' running statistics, each with a copy."""
+        networks = (network for network in (self.generator, self.critic) if network is not None)
+        return [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
 
     def _descend(self, name: str, network: nn.Module, terms: Mapping[str, Tensor], *, clip: float | None) -> bool:
         """One optimizer step down the weighted sum of the terms; False, and no step, when the sum is not finite on any process."""

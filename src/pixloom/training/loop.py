@@ -1,65 +1,22 @@
-"""The one training loop: batches, the adversarial step, and what is due between steps."""
+"""The one training loop: batches and the adversarial step; what is due between steps is the session's."""
 
 from __future__ import annotations
 
-import json
-import signal
-import sys
-import threading
-import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
-from pixloom.data.batch import Batch
-from pixloom.data.loading import Pictures, training_batches
-from pixloom.errors import CheckpointError, PixloomError, TrainingError
-from pixloom.files import write_text, writing
-from pixloom.training.engine import Engine, derive_seed
-from pixloom.training.folder import RunFolder, describe_environment, describe_machine, peak_memory_bytes
-from pixloom.training.history import History, truncate_after
-from pixloom.training.learner import Learner, learning_rate_factor
-from pixloom.training.plan import Plan, complete, interval
+from pixloom.training.engine import Engine
+from pixloom.training.folder import RunFolder, describe_environment
+from pixloom.training.learner import learning_rate_factor
+from pixloom.training.plan import Plan, complete
 from pixloom.training.preflight import measured
-from pixloom.training.report import write_report
-from pixloom.training.state import Progress, newest_checkpoint, save_checkpoint
-from pixloom.training.status import Status
-from pixloom.training.tensorboard import Writer, open_writer
-from pixloom.training.watch import Watch
+from pixloom.training.session import RunResult, Session, describe_data
+from pixloom.training.state import Progress
+from pixloom.training.stop import Stop
 
 MAX_BAD_STEPS = 5
 """So many steps in a row with a loss that is not finite, and the run goes back to its last checkpoint at half the learning rate."""
-
-MAX_ROLLBACKS = 3
-
-State = Literal["finished", "interrupted"]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a training ended.
-
-    Attributes:
-        folder: the run folder.
-        model: the best model, if one was written.
-        state: finished or interrupted.
-        signal: the signal that interrupted it.
-        images: images seen.
-        metrics: of the last validation.
-    """
-
-    folder: Path
-    model: Path | None
-    state: State
-    images: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    signal: int | None = None
 
 
 def train(plan: Plan, *, out: str | Path, quiet: bool = False) -> RunResult:
@@ -96,7 +53,8 @@ def resume(run: str | Path, *, quiet: bool = False) -> RunResult:
 def _run(plan: Plan, folder: RunFolder, engine: Engine, *, quiet: bool) -> RunResult:
     session = Session(plan, folder, engine, quiet=quiet)
     progress = session.take_up()
-    with session.attending() as stop:
+    stop = Stop()
+    with stop.listening():
         while (progress.images < session.total_images) and not stop.wanted(engine) and not session.out_of_time(progress):
             progress = _descend_until_rollback(session, progress, stop)
         return session.close(progress, signal_number=stop.number if stop.wanted(engine) else None)
@@ -115,333 +73,18 @@ def _descend_until_rollback(session: Session, progress: Progress, stop: Stop) ->
             result = learner.step(batch.to(engine.device), train_generator=train_generator)
             bad_steps = 0 if result.finite else bad_steps + 1
             before, progress = progress, session.advance(progress, skipped=not result.finite)
-            if not result.finite:
-                session.tell(
-                    "skipped", progress, f"step {progress.step}: a loss was not finite ({', '.join(batch.ids[:3])}); the step was skipped"
-                )
+            if result.finite:
+                session.terms.add("generator", result.generator)
+                session.terms.add("critic", result.critic)
+            else:
+                session.tell("skipped", progress, f"step {progress.step} ({', '.join(batch.ids[:3])}): a loss was not finite; skipped")
                 if bad_steps >= MAX_BAD_STEPS:
-                    return session.roll_back(progress)
-            session.collect(result.generator, result.critic, finite=result.finite)
+                    return session.roll_back(progress, f"{MAX_BAD_STEPS} steps in a row were not finite")
             progress = session.attend(before, progress, rates)
-            if progress.images >= session.total_images or stop.wanted(engine) or session.out_of_time(progress):
+            rolled_back = progress.rollbacks > before.rollbacks
+            if rolled_back or progress.images >= session.total_images or stop.wanted(engine) or session.out_of_time(progress):
                 return progress
     return progress
-
-
-class Session:
-    """Everything around the steps of one process's share of a run: what is recorded, shown, judged and saved, and when."""
-
-    def __init__(self, plan: Plan, folder: RunFolder, engine: Engine, *, quiet: bool) -> None:
-        config = plan.config
-        assert config.training.images is not None, "the plan decides the number of images"
-        self.plan, self.folder, self.engine = plan, folder, engine
-        self.total_images = config.training.images
-        load_side = round(config.data.size * config.data.jitter)
-        self.pictures = Pictures(
-            plan.train, encode=plan.task.encode, load_side=load_side, channels=plan.picture_channels, cache_gib=config.data.cache_gib
-        )
-        self.learner = Learner(config, channels=plan.network_channels, engine=engine)
-        self.watch = Watch(plan, folder, device=engine.device)
-        self.history = History(folder.history)
-        self.writer: Writer | None = None
-        self.stream = None if quiet or not engine.is_main else sys.stderr
-        self.status = Status(self.total_images, stream=self.stream)
-        self.terms: dict[str, dict[str, list[Tensor]]] = {"generator": {}, "critic": {}}
-        self.metrics: dict[str, float] = {}
-        self.clock = time.monotonic()
-        self.saved_images = -1
-        batch, setting = config.training.batch_size, config.training
-        self.preview_every = interval(setting.preview_every_images, total=self.total_images, times=20, batch=batch)
-        self.validate_every = interval(setting.validate_every_images, total=self.total_images, times=10, batch=batch)
-        self.checkpoint_every = interval(setting.checkpoint_every_images, total=self.total_images, times=10, batch=batch)
-
-    # ---- beginning and end
-
-    def take_up(self) -> Progress:
-        """Start at the newest whole checkpoint, or at the beginning."""
-        checkpoint, complaints = newest_checkpoint(self.folder.checkpoints, identity=self.identity)
-        progress = Progress()
-        if checkpoint is not None:
-            self.learner.restore(checkpoint)
-            progress, self.saved_images = checkpoint.progress, checkpoint.progress.images
-            changed = {key: value for key, value in describe_machine().items() if checkpoint.machine.get(key) != value}
-            if changed:
-                complaints.append(f"not bit for bit as before: this machine has other {', '.join(changed)}")
-        self.status = Status(self.total_images, stream=self.stream, start_images=progress.images, start_seconds=progress.elapsed_seconds)
-        self.clock = time.monotonic() - progress.elapsed_seconds
-        if self.engine.is_main:
-            self._begin_records(progress, resumed=checkpoint is not None)
-        for complaint in complaints:
-            self.tell("warning", progress, complaint)
-        self.engine.wait()
-        return progress
-
-    def close(self, progress: Progress, *, signal_number: int | None) -> RunResult:
-        """Leave the run in order: checkpoint, model, judgement, report."""
-        finished = signal_number is None
-        if self.saved_images != progress.images:
-            progress = self.save(progress)
-        if self.engine.is_main:
-            if finished:
-                self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.last_model)
-                self.watch.final_evaluation()
-            event, sentence = (
-                ("finished", "training is finished")
-                if finished
-                else ("interrupted", f"stopped and saved; go on with: pixloom resume {self.folder.root}")
-            )
-            self.tell(event, progress, sentence)
-            self._write_bad_files()
-            write_report(self.folder.root, final=True)
-            if self.writer is not None:
-                self.writer.close()
-        self.status.close()
-        self.engine.wait()
-        return RunResult(
-            folder=self.folder.root,
-            model=self.folder.model if self.folder.model.is_dir() else None,
-            state="finished" if finished else "interrupted",
-            images=progress.images,
-            metrics=self.metrics,
-            signal=signal_number,
-        )
-
-    def roll_back(self, progress: Progress) -> Progress:
-        """Return to the last checkpoint (or the beginning) with half the learning rate.
-
-        Raises:
-            TrainingError: it has been done too often.
-        """
-        if progress.rollbacks >= MAX_ROLLBACKS:
-            raise TrainingError(
-                "the losses stay non-finite",
-                where=self.folder.root,
-                why=f"{MAX_ROLLBACKS} returns to the last checkpoint with half the learning rate did not help",
-                fix="lower the learning rates (--set generator_optimizer.learning_rate=5e-5 --set critic_optimizer.learning_rate=5e-5), use --set training.precision=no, and look at the data with pixloom inspect",
-            )
-        checkpoint, _ = newest_checkpoint(self.folder.checkpoints, identity=self.identity)
-        if checkpoint is None:
-            self.learner = Learner(self.plan.config, channels=self.plan.network_channels, engine=self.engine)
-        else:
-            self.learner.restore(checkpoint)
-        start = Progress() if checkpoint is None else checkpoint.progress
-        again = replace(
-            start,
-            learning_rate_scale=progress.learning_rate_scale / 2,
-            rollbacks=progress.rollbacks + 1,
-            elapsed_seconds=progress.elapsed_seconds,
-        )
-        if self.engine.is_main:
-            truncate_after(self.folder.history, start.images)
-        self._forget_terms()
-        self.tell(
-            "rollback",
-            again,
-            f"{MAX_BAD_STEPS} steps in a row were not finite: back to {start.images:,} images with half the learning rate",
-        )
-        return again
-
-    # ---- between steps
-
-    def batches(self, start_image: int) -> Generator[Batch, None, None]:
-        """This process's batches from an image on."""
-        training, data = self.plan.config.training, self.plan.config.data
-        return training_batches(
-            self.pictures,
-            batch_size=training.batch_size,
-            seed=training.seed,
-            start_image=start_image,
-            size=data.size,
-            flip=data.flip,
-            rank=self.engine.rank,
-            world_size=self.engine.world_size,
-        )
-
-    def advance(self, progress: Progress, *, skipped: bool) -> Progress:
-        """One step further."""
-        return replace(
-            progress,
-            images=progress.images + self.plan.config.training.batch_size,
-            step=progress.step + 1,
-            skipped_steps=progress.skipped_steps + skipped,
-            elapsed_seconds=time.monotonic() - self.clock,
-        )
-
-    def collect(self, generator: Mapping[str, Tensor], critic: Mapping[str, Tensor], *, finite: bool) -> None:
-        """Remember the terms of a step until the next log entry."""
-        if not finite:
-            return
-        for network, terms in (("generator", generator), ("critic", critic)):
-            for name, value in terms.items():
-                self.terms[network].setdefault(name, []).append(value.detach())
-
-    def attend(self, before: Progress, progress: Progress, rates: Mapping[str, float]) -> Progress:
-        """Do what has come due with this step: log, preview, validation, checkpoint."""
-        training = self.plan.config.training
-        first, last = before.images == 0, progress.images >= self.total_images
-
-        def due(every: int) -> bool:
-            return last or progress.images // every > before.images // every
-
-        if due(training.log_every_images):
-            self._log(before, progress, rates)
-        if first or due(self.preview_every):
-            self._preview(progress)
-        if due(self.validate_every):
-            progress = self._validate(progress)
-        if due(self.checkpoint_every):
-            progress = self.save(progress)
-            if self.engine.is_main:
-                self._write_bad_files()
-                write_report(self.folder.root, final=False)
-        self.status.update(progress.images)
-        return progress
-
-    def save(self, progress: Progress) -> Progress:
-        """Write a checkpoint; a state that is not finite is never written, the run then returns to the last one."""
-        failed: PixloomError | None = None
-        if self.engine.is_main:
-            try:
-                save_checkpoint(
-                    self.folder.checkpoints,
-                    progress=progress,
-                    states=self.learner.states(),
-                    identity=self.identity,
-                    machine=describe_machine(),
-                    keep=self.plan.config.training.keep_checkpoints,
-                )
-            except CheckpointError as error:
-                failed = error
-        if self.engine.any_process(failed is not None):
-            return self.roll_back(progress)
-        self.saved_images = progress.images
-        self.status.checkpoint_saved()
-        return progress
-
-    def out_of_time(self, progress: Progress) -> bool:
-        """Whether the time given with --minutes is used up (on any process, so that all stop together)."""
-        minutes = self.plan.config.training.minutes
-        return minutes is not None and self.engine.any_process(progress.elapsed_seconds >= 60 * minutes)
-
-    def tell(self, event: str, progress: Progress, sentence: str) -> None:
-        """Record an event and print it."""
-        if self.engine.is_main:
-            self.history.append("event", images=progress.images, elapsed_seconds=progress.elapsed_seconds, event=event, message=sentence)
-            self.status.message(sentence)
-
-    @property
-    def identity(self) -> str:
-        """What a checkpoint must agree on: the settings that shape the weights, and the data."""
-        config = self.plan.config
-        tree = config.model_dump(
-            exclude={"data": {"path", "cache_gib"}, "training": {"minutes", "device", "keep_checkpoints", "log_every_images"}}
-        )
-        return f"{self.plan.fingerprint}-{derive_seed(int.from_bytes(json.dumps(tree, sort_keys=True).encode(), 'little')):016x}"
-
-    @contextmanager
-    def attending(self) -> Iterator[Stop]:
-        """Listen for Ctrl-C and SIGTERM while the block runs."""
-        stop = Stop()
-        with stop.listening():
-            yield stop
-
-    # ---- records
-
-    def _begin_records(self, progress: Progress, *, resumed: bool) -> None:
-        truncate_after(self.folder.history, progress.images)
-        self.writer = open_writer(self.folder.root, resume_images=progress.images if resumed else None)
-        if resumed:
-            self.tell("resumed", progress, f"resumed at {progress.images:,} of {self.total_images:,} images")
-        else:
-            with writing("the history", self.folder.history):
-                self.folder.history.write_text("", encoding="utf-8")
-            self.history.append(
-                "event", images=0, elapsed_seconds=0.0, event="started", message="training started", total_images=self.total_images
-            )
-
-    def _log(self, before: Progress, progress: Progress, rates: Mapping[str, float]) -> None:
-        means = {
-            network: self.engine.mean({name: torch.stack(values).mean() for name, values in terms.items()})
-            for network, terms in self.terms.items()
-        }
-        self._forget_terms()
-        if not self.engine.is_main:
-            return
-        self.status.update(progress.images, losses=means, peak_memory_bytes=peak_memory_bytes(self.engine.device))
-        speed = self.status.progress.images_per_second
-        extra = {} if speed is None else {"images_per_second": speed}
-        entry = self.history.append(
-            "losses", images=progress.images, elapsed_seconds=progress.elapsed_seconds, **means, learning_rate=dict(rates), **extra
-        )
-        if self.writer is not None:
-            self.writer.record(entry)
-
-    def _preview(self, progress: Progress) -> None:
-        if self.engine.is_main:
-            grid = self.watch.preview(self.learner.best_generator, progress)
-            if self.writer is not None:
-                self.writer.preview(progress.images, grid)
-            write_report(self.folder.root, final=False)
-
-    def _validate(self, progress: Progress) -> Progress:
-        best = progress.best_value, progress.best_images
-        if self.engine.is_main:
-            self.metrics, value = self.watch.validate(self.learner.best_generator)
-            if self.watch.is_better(value, progress.best_value):
-                self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.model, metrics=self.metrics)
-                best = value, progress.images
-            if self.metrics:
-                entry = self.history.append(
-                    "validation",
-                    images=progress.images,
-                    elapsed_seconds=progress.elapsed_seconds,
-                    **self.metrics,
-                    protocol=self.watch.protocol,
-                )
-                self.status.update(progress.images, metrics=self.metrics)
-                if self.writer is not None:
-                    self.writer.record(entry)
-        self.engine.wait()
-        return replace(progress, best_value=best[0], best_images=best[1])
-
-    def _forget_terms(self) -> None:
-        self.terms = {"generator": {}, "critic": {}}
-
-    def _write_bad_files(self) -> None:
-        bad = self.pictures.bad | self.watch.bad
-        if bad:
-            write_text(self.folder.root / "bad_files.json", json.dumps(bad, indent=1, ensure_ascii=False))
-
-
-class Stop:
-    """Whether a signal asked for the end: the first one lets the step finish and saves, the second one ends at once."""
-
-    def __init__(self) -> None:
-        self.number: int | None = None
-
-    def wanted(self, engine: Engine) -> bool:
-        """On any process, so that all stop together."""
-        return engine.any_process(self.number is not None)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take over Ctrl-C and SIGTERM while the block runs (only a main thread can)."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        former = {number: signal.signal(number, self._note) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.number is not None:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self.number = number
 
 
 @contextmanager
@@ -453,17 +96,3 @@ def _sole_owner(folder: RunFolder, engine: Engine) -> Iterator[None]:
     with folder.locked():
         folder.recover()
         yield
-
-
-def describe_data(plan: Plan) -> dict[str, Any]:
-    """The data summary that the report shows."""
-    listing = plan.listing
-    return {
-        "path": str(listing.root),
-        "layout": listing.layout,
-        "examples": {name: len(records) for name, records in listing.splits.items()},
-        "picture channels": [channels for channels in plan.picture_channels if channels is not None],
-        "orphans": len(listing.orphans),
-        "notes": list(plan.reasons),
-        "fingerprint": plan.fingerprint,
-    }

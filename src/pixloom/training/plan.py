@@ -22,6 +22,9 @@ from pixloom.training.engine import derive_seed
 
 SIZES = (64, 128, 256)
 
+STEP_SHARE = 0.9
+"""Share of the time that goes into steps; the rest is for previews, validation and checkpoints."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -153,12 +156,12 @@ def choose_size(listing: Listing, *, device: str) -> tuple[int, str]:
 
 
 def with_minutes(plan: Plan, *, seconds_per_image: float) -> Plan:
-    """The plan with its number of images set from a time budget and a measured speed; a tenth is left for previews and validation."""
+    """The plan with its number of images set from a time budget and a measured speed."""
     minutes = plan.config.training.minutes
     if minutes is None or plan.config.training.images is not None:
         return plan
     batch = plan.config.training.batch_size
-    images = max(batch, round_up(0.9 * minutes * 60 / seconds_per_image, batch))
+    images = max(batch, round_up(STEP_SHARE * minutes * 60 / seconds_per_image, batch))
     reason = f"{images:,} images: what {minutes:g} minutes allow at {seconds_per_image:.3g} s per image"
     return replace(plan, config=override(plan.config, {"training.images": images}), reasons=(*plan.reasons, reason))
 

@@ -16,7 +16,7 @@ from pixloom.errors import OutputError
 from pixloom.training.engine import Engine
 from pixloom.training.folder import peak_memory_bytes
 from pixloom.training.learner import Learner
-from pixloom.training.plan import Plan, count_parameters, with_minutes
+from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, with_minutes
 from pixloom.training.status import format_clock, format_seconds
 
 WARM_UP_STEPS, TIMED_STEPS = 2, 3
@@ -93,14 +93,16 @@ def describe(plan: Plan, cost: Cost, *, now: datetime | None = None) -> list[str
     now = now or datetime.now()
     config, images = plan.config, plan.config.training.images
     assert images is not None, "the plan decides the number of images"
-    seconds = images * cost.seconds_per_image / 0.9
+    size, batch = config.data.size, config.training.batch_size
+    seconds = images * cost.seconds_per_image / STEP_SHARE
     memory = "unknown" if cost.peak_memory_bytes is None else f"{cost.peak_memory_bytes / GIB:.1f} GiB"
     critic = f", critic {config.critic.name} {cost.critic_parameters / 1e6:.2f} M" if config.critic else ""
+    step = f"{cost.seconds_per_image * batch:.2f} s per step of {batch}"
     return [
-        f"{plan.task.name} by {config.recipe}: {len(plan.train)} training and {len(plan.validation)} validation examples at {config.data.size} px",
+        f"{plan.task.name} by {config.recipe}: {len(plan.train)} training and {len(plan.validation)} validation examples at {size} px",
         *(f"  - {reason}" for reason in plan.reasons),
         f"generator {config.generator.name} {cost.generator_parameters / 1e6:.1f} M parameters{critic}",
-        f"{cost.seconds_per_image * config.training.batch_size:.2f} s per step of {config.training.batch_size}, peak memory {memory}, disk up to {cost.disk_bytes / GIB:.1f} GiB",
+        f"{step}, peak memory {memory}, disk up to {cost.disk_bytes / GIB:.1f} GiB",
         f"{images:,} images take about {format_seconds(seconds)}, until {format_clock(now + timedelta(seconds=seconds), now=now)}",
     ]
 

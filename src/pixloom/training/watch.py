@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from pixloom import __version__
 from pixloom.data.loading import Pictures
+from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, nearest
 from pixloom.evaluation import Example, Examples, evaluate
 from pixloom.files import writing
@@ -58,8 +60,7 @@ class Watch:
     def preview(self, generator: nn.Module, progress: Progress) -> np.ndarray:
         """Write the grid of the same few pictures (source, output, target) and return it."""
         if self._preview_examples is None:
-            records = self.plan.validation or self.plan.train
-            chosen = self._examples(records[:: max(1, len(records) // (4 * PREVIEW_ROWS))])
+            chosen = (example for records in (self.plan.validation, self.plan.train) for example in self._examples(_spread(records)))
             self._preview_examples = [example for _, example in zip(range(PREVIEW_ROWS), chosen, strict=False)]
         translator = self._translator(generator)
         rows = [
@@ -73,10 +74,12 @@ class Watch:
 
     def validate(self, generator: nn.Module) -> tuple[dict[str, float], float | None]:
         """Means over the validation pictures, and the value that chooses the best model (None without validation pictures)."""
-        if not len(self.examples):
+        examples = iter(self.examples)
+        first = next(examples, None)
+        if first is None:
             return {}, None
         translator = self._translator(generator)
-        verdict = judge((_judged(example, translator) for example in self.examples), judges=self.judges)
+        verdict = judge((_judged(example, translator) for example in chain([first], examples)), judges=self.judges)
         means = {name: estimate.mean for name, estimate in verdict.means.items() if name != "colourfulness_target"}
         return means, means.get(self.best_metric)
 
@@ -105,7 +108,7 @@ class Watch:
 
     def final_evaluation(self) -> None:
         """The full judgement of the best model, beside the input itself, into the run folder."""
-        if len(self.plan.validation) and self.folder.model.is_dir():
+        if len(self.bad) < len(self.examples) and self.folder.model.is_dir():
             evaluate(
                 self.folder.model,
                 self.plan.config.data,
@@ -117,7 +120,7 @@ class Watch:
             )
 
     def _translator(self, generator: nn.Module) -> Translator:
-        """A translator over a copy of the network's structure that shares its weights, so that the training network's mode stays as it is."""
+        """A translator over a twin that shares the weights, so that the training network's own mode stays as it is."""
         memo = {id(tensor): tensor for tensor in (*generator.parameters(), *generator.buffers())}
         twin = copy.deepcopy(generator, memo)
         return Translator(twin, self._description(generator, {}), device=self.device.type)
@@ -151,6 +154,11 @@ class Watch:
         if name not in there:
             raise ConfigError(f"training.best_metric cannot be '{name}'", why=self.judges.missing.get(name), fix=nearest(name, there))
         return name
+
+
+def _spread(records: tuple[Record, ...]) -> tuple[Record, ...]:
+    """A few records from all over a split, more than are shown, as some may be bad."""
+    return records[:: max(1, len(records) // (4 * PREVIEW_ROWS))]
 
 
 def _judged(example: Example, translator: Translator) -> Judged:

@@ -1,0 +1,99 @@
+"""Whether the settings of a run fit each other: one that would have no effect is an error, found before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from pixloom.config import LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
+from pixloom.errors import ConfigError, nearest
+from pixloom.losses import ADVERSARIAL, PIXEL
+from pixloom.methods import check_method
+from pixloom.nets import CRITICS, GENERATORS, build
+from pixloom.nets.layers import Dropout, has_batch_norm
+
+CRITIC_SETTINGS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "losses": (LossConfig(), ("adversarial", "adversarial_weight", "critic_weight", "gradient_penalty_weight")),
+    "critic_optimizer": (OptimizerConfig(), tuple(OptimizerConfig.model_fields)),
+    "training": (TrainingConfig(), ("num_critic",)),
+}
+"""Section -> its defaults, and those of its settings that are for a critic."""
+
+
+def check_config(config: RunConfig, *, channels: tuple[int, int]) -> None:
+    """Refuse settings that do not exist together, or that would have no effect.
+
+    Args:
+        config: all settings of a run.
+        channels: of the generator's input and output.
+
+    Raises:
+        ConfigError: naming the setting and the change that mends it.
+    """
+    check_method(config)
+    _check_losses(config)
+    if config.critic is None:
+        _check_without_critic(config)
+    generator = _outline(config.generator, GENERATORS, role="generator", channels=channels, size=config.data.size)
+    if config.critic is not None:
+        _outline(config.critic, CRITICS, role="critic", channels=channels, size=config.data.size)
+    _check_inference(config, generator)
+
+
+def _check_losses(config: RunConfig) -> None:
+    losses = config.losses
+    for key, name, table in (("adversarial", losses.adversarial, ADVERSARIAL), ("pixel", losses.pixel, PIXEL)):
+        if name not in table:
+            raise ConfigError(f"losses.{key} cannot be '{name}'", fix=nearest(name, table))
+    if config.critic is not None and losses.adversarial_weight == 0:
+        raise ConfigError(
+            "the critic would have no effect", why="losses.adversarial_weight is 0", fix="give it a weight, or use --recipe regression"
+        )
+    if losses.pixel_weight == 0 and (config.critic is None or losses.pixel != LossConfig().pixel):
+        raise ConfigError(f"losses.pixel={losses.pixel} would have no effect", why="losses.pixel_weight is 0", fix="give it a weight")
+
+
+def _check_without_critic(config: RunConfig) -> None:
+    """A method without a critic has no use for the settings of one."""
+    for section, (defaults, names) in CRITIC_SETTINGS.items():
+        given = getattr(config, section)
+        for name in names:
+            if getattr(given, name) != getattr(defaults, name):
+                raise ConfigError(
+                    f"{section}.{name}={getattr(given, name)} would have no effect",
+                    why=f"the method '{config.method}' has no critic",
+                    fix="leave it out, or choose a recipe with a critic, e.g. --recipe pix2pix",
+                )
+
+
+def _check_inference(config: RunConfig, generator: nn.Module) -> None:
+    name, droppable = config.generator.name, any(isinstance(module, Dropout) for module in generator.modules())
+    if config.inference.dropout and not droppable:
+        raise ConfigError(
+            "inference.dropout=true would have no effect",
+            why=f"the generator '{name}' has no dropout with these options",
+            fix="--set inference.dropout=false, or give it dropout, e.g. --set generator.options.dropout=0.5 (a unet needs depth 6)",
+        )
+    if config.generator.options.get("dropout") and not droppable:
+        raise ConfigError(
+            f"generator.options.dropout={config.generator.options['dropout']} would have no effect",
+            why=f"the generator '{name}' has no level for it with these options",
+            fix="--set generator.options.dropout=0, or a larger --size (a unet has dropout from depth 6 on)",
+        )
+    if config.inference.statistics == "image" and not has_batch_norm(generator):
+        raise ConfigError(
+            "inference.statistics=image would have no effect",
+            why=f"the generator '{name}' has no batch norm with these options",
+            fix="--set inference.statistics=running, or --set generator.options.norm=batch",
+        )
+
+
+def _outline(config: NetworkConfig, table: Mapping[str, Any], *, role: str, channels: tuple[int, int], size: int) -> nn.Module:
+    """The network without its weights, which costs no memory."""
+    if config.name not in table:
+        raise ConfigError(f"there is no {role} '{config.name}'", fix=nearest(config.name, table))
+    with torch.device("meta"):
+        return build(config.name, config.options, source_channels=channels[0], target_channels=channels[1], size=size)

@@ -1,0 +1,42 @@
+"""The polite end of a run: Ctrl-C and SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from pixloom.training.engine import Engine
+
+
+class Stop:
+    """Whether a signal asked for the end: the first one lets the step finish and saves, the second one ends at once."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def wanted(self, engine: Engine) -> bool:
+        """On any process, so that all stop together."""
+        return engine.any_process(self.number is not None)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over Ctrl-C and SIGTERM while the block runs (only a main thread can)."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        former = {number: signal.signal(number, self._note) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.number = number

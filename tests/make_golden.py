@@ -1,0 +1,38 @@
+"""Write tests/golden_losses.json anew, after a change that is meant to change numbers: python tests/make_golden.py."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from tiny import tiny_config, write_pairs
+
+from pixloom.data.batch import Batch
+from pixloom.training.engine import Engine
+from pixloom.training.learner import Learner
+
+
+def trace(name: str, data: Path) -> list[dict[str, float]]:
+    """The terms of twenty steps on random pictures."""
+    settings = {"training__batch_size": 2} if name == "cgan" else {}
+    config = tiny_config(data, name=name, **settings)
+    learner = Learner(config, channels=(1, 3), engine=Engine(config.training))
+    rng = np.random.default_rng(0)
+    rows = []
+    for step in range(20):
+        values = torch.from_numpy(rng.uniform(-1, 1, (2, 4, 16, 16)).astype(np.float32))
+        torch.manual_seed(step)
+        result = learner.step(Batch(values[:, :1], values[:, 1:], ("a", "b")))
+        rows.append({key: float(value.detach()) for key, value in (result.generator | result.critic).items()})
+    return rows
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        data = write_pairs(Path(folder))
+        golden = {name: trace(name, data) for name in ("pix2pix", "cgan", "regression")}
+    Path(__file__).with_name("golden_losses.json").write_text(json.dumps(golden, indent=0) + "\n", encoding="utf-8")
