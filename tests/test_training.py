@@ -195,7 +195,7 @@ def test_weights_meet_terms_in_one_place():
 
 
 def test_a_run_leaves_everything(pairs, tmp_path):
-    result = train(tiny_config(pairs), out=tmp_path / "run", quiet=True)
+    result = train(tiny_config(pairs, training__preview_every_images=2), out=tmp_path / "run", quiet=True)
     run = tmp_path / "run"
     assert result.state == "finished"
     assert result.images == 12

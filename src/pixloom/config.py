@@ -94,9 +94,9 @@ class TrainingConfig(Section):
     ema_halflife_images: float | None = Field(None, gt=0.0, description="half-life of the averaged generator; None: no averaging")
     clip_norm: float | None = Field(None, gt=0.0, description="largest gradient norm; None: no clipping")
     log_every_images: int = Field(50, gt=0, description="losses are written so often")
-    preview_every_images: int | None = Field(None, gt=0, description="None: 20 times in the run")
-    validate_every_images: int | None = Field(None, gt=0, description="None: 10 times in the run")
-    checkpoint_every_images: int | None = Field(None, gt=0, description="None: 10 times in the run")
+    preview_every_images: int | None = Field(None, gt=0, description="None: 20 times in the run, at least 50 images apart")
+    validate_every_images: int | None = Field(None, gt=0, description="None: 10 times in the run, at least 50 images apart")
+    checkpoint_every_images: int | None = Field(None, gt=0, description="None: 10 times in the run, at least 50 images apart")
     keep_checkpoints: int = Field(2, ge=1, description="so many of the newest checkpoints are kept")
     best_metric: str = Field(
         "auto", description="validation metric that chooses the best model; auto: lpips where its weights are found, else ssim"

@@ -70,14 +70,13 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:
     try:
         description = _described(tree)
         generator = build(description.generator.name, description.generator.options)
-    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError, PixloomError) as error:
-        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ModelError(
-            "the model's description cannot be understood",
-            where=folder / DESCRIPTION,
-            why=why,
-            fix="use a model as it was saved, by this or an older version of pixloom",
-        ) from error
+    except PixloomError as error:
+        raise _not_understood(folder, error.what, fix=error.fix) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _not_understood(folder, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
+        raise _not_understood(folder, f"it lacks {error}" if isinstance(error, KeyError) else str(error)) from error
     weights = _read_weights(folder, expected=str(tree.get("sha256", "")))
     try:
         generator.load_state_dict(weights, strict=True)
@@ -89,6 +88,11 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:
             fix="copy the folder again from its source, with its three files",
         ) from error
     return generator.eval(), description
+
+
+def _not_understood(folder: Path, why: str, *, fix: str | None = None) -> ModelError:
+    fix = fix or "use a model as it was saved, by this or an older version of pixloom"
+    return ModelError("the model's description cannot be understood", where=folder / DESCRIPTION, why=why, fix=fix)
 
 
 def _described(tree: dict[str, Any]) -> ModelDescription:

@@ -90,8 +90,8 @@ def translate(
         overwrite=overwrite,
         progress=_count_bar("translating"),
     )
-    for path, error in report.failed.items():
-        typer.echo(f"error: {path}: {error}", err=True)
+    for error in report.failed.values():
+        typer.echo(f"error: {error}", err=True)
     typer.echo(f"{len(report.done)} of {len(jobs)} translated into {out}" + (f", {len(report.failed)} failed" if report.failed else ""))
     if report.failed:
         raise typer.Exit(2)
@@ -180,13 +180,25 @@ def weights(files: Path, *, out: Path | None) -> None:
 def _finish(result: Any) -> None:
     """Say where everything is; 130 or 143 when a signal ended the run."""
     typer.echo(f"{result.state} after {result.images:,} images")
-    for name, value in result.metrics.items():
-        typer.echo(f"  {name:14} {value:.4f}")
+    if result.evaluation is not None:
+        typer.echo("\n".join(_comparison(result.evaluation)))
     typer.echo(f"report: {result.folder / 'report.html'}")
+    if result.preview is not None:
+        typer.echo(f"before and after (source, output, target): {result.preview}")
     if result.model is not None:
         typer.echo(f"use it: pixloom translate {result.folder} PICTURES --out translated")
     if result.signal is not None:
         raise typer.Exit(128 + result.signal)
+
+
+def _comparison(evaluation: Any) -> list[str]:
+    """The model beside the input itself on the held-out pictures."""
+    inputs = evaluation.baselines.get("input", {})
+    rows = [f"{evaluation.count} held-out pictures:      the model   the input itself"]
+    for name, value in evaluation.means.items():
+        beside = f"{inputs[name].mean:18.4f}" if name in inputs else " " * 18
+        rows.append(f"  {name:24} {value.mean:10.4f} {beside}")
+    return rows
 
 
 _KEYS = {

@@ -121,7 +121,7 @@ def translate_files(
                 if error_number(error.__cause__) in FULL | {errno.EROFS}:
                     what = f"stopped after {len(report.done)} of {len(jobs)} pictures: {error.what}"
                     raise OutputError(what, where=error.where, why=error.why, fix=error.fix) from error
-                report.failed[job.source] = error
+                report.failed[job.source] = _located(error, job.source)
             if progress is not None:
                 progress(number, len(jobs))
     finally:
@@ -129,6 +129,11 @@ def translate_files(
             with suppress(OSError):  # it stays unless it is empty
                 out.rmdir()
     return report
+
+
+def _located(error: PixloomError, source: Path) -> PixloomError:
+    """The error with its file named."""
+    return error if error.where is not None else type(error)(error.what, where=source, why=error.why, fix=error.fix)
 
 
 def _save(picture: Picture, path: Path, *, overwrite: bool) -> None:

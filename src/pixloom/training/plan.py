@@ -22,6 +22,8 @@ from pixloom.training.engine import derive_seed
 
 SIZES = (64, 128, 256)
 
+SHORTEST_INTERVAL_IMAGES = 50
+
 STEP_SHARE = 0.9
 """Share of the time that goes into steps; the rest is for previews, validation and checkpoints."""
 
@@ -167,12 +169,12 @@ def with_minutes(plan: Plan, *, seconds_per_image: float) -> Plan:
 
 
 def interval(setting: int | None, *, total: int, times: int, batch: int) -> int:
-    """An interval in images: as set, or so that it comes up a given number of times, in whole batches.
+    """An interval in images: as set, or so that it comes up a given number of times but not in every few steps, in whole batches.
 
-    >>> interval(None, total=1000, times=10, batch=8)
-    104
+    >>> interval(None, total=1000, times=10, batch=8), interval(None, total=30, times=10, batch=1)
+    (104, 50)
     """
-    return setting or round_up(total / times, batch)
+    return setting or round_up(max(SHORTEST_INTERVAL_IMAGES, total / times), batch)
 
 
 def round_up(value: float, multiple: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pixloom.data.batch import Batch
 from pixloom.data.loading import Pictures, training_batches
 from pixloom.errors import TrainingError
+from pixloom.evaluation import Evaluation
 from pixloom.files import write_text, writing
 from pixloom.training.engine import Engine, derive_seed
 from pixloom.training.folder import RunFolder, describe_machine, peak_memory_bytes
@@ -42,6 +43,8 @@ class RunResult:
         signal: the signal that interrupted it.
         images: images seen.
         metrics: of the last validation.
+        evaluation: the full judgement of the best model at the end.
+        preview: the last preview grid: source, output, target.
     """
 
     folder: Path
@@ -50,6 +53,8 @@ class RunResult:
     images: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     signal: int | None = None
+    evaluation: Evaluation | None = None
+    preview: Path | None = None
 
 
 class Session:
@@ -104,12 +109,13 @@ class Session:
     def close(self, progress: Progress, *, signal_number: int | None) -> RunResult:
         """Leave the run in order: checkpoint, model, judgement, report."""
         finished = signal_number is None
+        evaluation: Evaluation | None = None
         if self.saved_images != progress.images and self.learner.is_finite():
             self.save(progress)
         if self.engine.is_main:
             if finished:
                 self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.last_model)
-                self.watch.final_evaluation()
+                evaluation = self.watch.final_evaluation()
             event, sentence = (
                 ("finished", "training is finished")
                 if finished
@@ -129,6 +135,8 @@ class Session:
             images=progress.images,
             metrics=self.metrics,
             signal=signal_number,
+            evaluation=evaluation,
+            preview=max(self.folder.samples.glob("*.png"), default=None),
         )
 
     def roll_back(self, progress: Progress, why: str) -> Progress:

@@ -17,7 +17,7 @@ from pixloom import __version__
 from pixloom.data.loading import Pictures
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, nearest
-from pixloom.evaluation import Example, Examples, evaluate
+from pixloom.evaluation import Evaluation, Example, Examples, evaluate
 from pixloom.files import writing
 from pixloom.images import Picture, from_model, to_model, with_channels
 from pixloom.inference.translator import Translator
@@ -106,18 +106,19 @@ class Watch:
             facts["validation"] = {**{name: round(value, 5) for name, value in metrics.items()}, "protocol": self.protocol}
         save_model(folder, generator=generator, description=self._description(generator, facts))
 
-    def final_evaluation(self) -> None:
-        """The full judgement of the best model, beside the input itself, into the run folder."""
-        if len(self.bad) < len(self.examples) and self.folder.model.is_dir():
-            evaluate(
-                self.folder.model,
-                self.plan.config.data,
-                split="val",
-                limit=MOST_EVALUATED,
-                out=self.folder.evaluation,
-                overwrite=True,
-                device=self.device.type,
-            )
+    def final_evaluation(self) -> Evaluation | None:
+        """The full judgement of the best model, beside the input itself, into the run folder; None without validation pictures."""
+        if len(self.bad) == len(self.examples) or not self.folder.model.is_dir():
+            return None
+        return evaluate(
+            self.folder.model,
+            self.plan.config.data,
+            split="val",
+            limit=MOST_EVALUATED,
+            out=self.folder.evaluation,
+            overwrite=True,
+            device=self.device.type,
+        )
 
     def _translator(self, generator: nn.Module) -> Translator:
         """A translator over a twin that shares the weights, so that the training network's own mode stays as it is."""
