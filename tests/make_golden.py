@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tiny import tiny_config, write_pairs
 
 from pixloom.data.batch import Batch
 from pixloom.training.engine import Engine
 from pixloom.training.learner import Learner
+from tiny import tiny_config, write_pairs
 
 
 def trace(name: str, data: Path) -> list[dict[str, float]]:

@@ -35,6 +35,9 @@ from tiny import tiny_config, write_pairs
 SOURCE = Path(__file__).parents[1] / "src"
 
 
+torch.set_num_threads(1)  # bit-exactness holds at one thread count, and the children below use one
+
+
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
     return write_pairs(tmp_path_factory.mktemp("data") / "pairs")
@@ -199,14 +202,8 @@ def test_a_run_leaves_everything(pairs, tmp_path):
     run = tmp_path / "run"
     assert result.state == "finished"
     assert result.images == 12
-    for name in (
-        "config.yaml",
-        "history.jsonl",
-        "report.html",
-        "model/config.json",
-        "model-last/model.safetensors",
-        "evaluation/evaluation.json",
-    ):
+    models = ("model/config.json", "model-last/model.safetensors")
+    for name in ("config.yaml", "history.jsonl", "report.html", "evaluation/evaluation.json", *models):
         assert (run / name).is_file(), name
     assert len(list((run / "samples").glob("*.png"))) >= 5
     history = read(run / "history.jsonl")
@@ -247,9 +244,8 @@ def test_two_processes_cannot_train_in_one_folder(pairs, tmp_path):
 
 
 def test_minutes_set_the_number_of_images(pairs, tmp_path):
-    plan = make_plan(
-        str(pairs), size=16, minutes=0.02, settings={"generator.options.width": 4, "critic.options.width": 4, "critic.options.layers": 1}
-    )
+    narrow = {"generator.options.width": 4, "critic.options.width": 4, "critic.options.layers": 1}
+    plan = make_plan(str(pairs), size=16, minutes=0.02, settings=narrow)
     started = time.monotonic()
     result = loop.train(plan, out=tmp_path / "run", quiet=True)
     assert time.monotonic() - started < 60
@@ -432,17 +428,24 @@ def test_there_must_be_a_run_to_resume(tmp_path):
 # ---- signals and kills
 
 
+LIVE = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from pixloom.config import load_config
+from pixloom.training.api import resume, train
+out = Path({out!r})
+result = resume(out) if (out / "config.yaml").exists() else train(load_config(Path({config!r})), out=out)
+sys.exit(0 if result.signal is None else 128 + result.signal)
+"""
+
+
 def _start(config_path: Path, out: Path, *, log: Path) -> subprocess.Popen:
-    program = (
-        "import sys; from pathlib import Path; from pixloom.config import load_config; from pixloom.training.api import train, resume\n"
-    )
-    program += f"out = Path({str(out)!r})\n"
-    program += f"result = resume(out) if (out / 'config.yaml').exists() else train(load_config(Path({str(config_path)!r})), out=out)\n"
-    program += "sys.exit(0 if result.signal is None else 128 + result.signal)"
+    program = LIVE.format(out=str(out), config=str(config_path))
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     with log.open("ab") as stream:
-        return subprocess.Popen(
-            [sys.executable, "-c", program], stdout=stream, stderr=stream, env={**os.environ, "PYTHONPATH": str(SOURCE)}
-        )
+        return subprocess.Popen([sys.executable, "-c", program], stdout=stream, stderr=stream, env=environment)
 
 
 def _wait_for_progress(out: Path, process: subprocess.Popen, images: int) -> None:
@@ -464,7 +467,6 @@ def test_a_signal_saves_and_exits_and_resume_continues_bit_for_bit(pairs, tmp_pa
     stopped_at = read_checkpoint(list_checkpoints(tmp_path / "run" / "checkpoints")[-1]).progress.images
     assert 20 <= stopped_at < 160
     assert "pixloom resume" in (tmp_path / "log").read_text(encoding="utf-8")
-    torch.set_num_threads(1)
     resume(tmp_path / "run", quiet=True)
     train(config, out=tmp_path / "straight", quiet=True)
     assert_same_run(tmp_path / "run", tmp_path / "straight")
@@ -488,9 +490,8 @@ def test_ten_kills_at_random_moments_change_nothing(pairs, tmp_path):
     script.write_text(VICTIM, encoding="utf-8")
     log = (tmp_path / "log").open("wb")
     command = [sys.executable, str(script), str(tmp_path / "config.yaml"), str(tmp_path / "run"), str(KILLS)]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=log, env={**os.environ, "PYTHONPATH": str(SOURCE)}, timeout=400, check=False
-    )
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, env=environment, timeout=400, check=False)
     assert done.returncode == 0, (tmp_path / "log").read_text()[-2000:]
     outcome = json.loads(done.stdout.splitlines()[-1])
     assert outcome["kills"] == KILLS  # every kill hit a living run

@@ -69,7 +69,8 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:
     tree = _read_description(folder)
     try:
         description = _described(tree)
-        generator = build(description.generator.name, description.generator.options)
+        with torch.device("meta"):  # no memory, whatever sizes a foreign file asks for, until the weights are seen to have them
+            generator = build(description.generator.name, description.generator.options)
     except PixloomError as error:
         raise _not_understood(folder, error.what, fix=error.fix) from error
     except ValidationError as error:
@@ -79,7 +80,7 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:
         raise _not_understood(folder, f"it lacks {error}" if isinstance(error, KeyError) else str(error)) from error
     weights = _read_weights(folder, expected=str(tree.get("sha256", "")))
     try:
-        generator.load_state_dict(weights, strict=True)
+        generator.load_state_dict(weights, strict=True, assign=True)
     except RuntimeError as error:
         raise ModelError(
             "the weights do not fit the network that the model describes",
@@ -168,7 +169,7 @@ def _read_weights(folder: Path, *, expected: str) -> dict[str, torch.Tensor]:
             fix="copy the folder again from its source",
         )
     try:
-        return load_file(path)
+        return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(path).items()}
     except (OSError, SafetensorError) as error:
         raise ModelError("the model's weights cannot be read", where=path, why=str(error), fix="copy the folder again") from error
 

@@ -31,7 +31,8 @@ class Engine:
 
     def __init__(self, config: TrainingConfig) -> None:
         device = choose_device(config.device)
-        AcceleratorState._reset_state()  # so that a second run in this process may use another precision
+        # A second run in this process may use another precision or device.
+        AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
         self.accelerator = Accelerator(
             cpu=device.type == "cpu",
             mixed_precision=config.precision,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +19,6 @@ from pixloom.inference.translator import choose_device
 from pixloom.methods import check_method
 from pixloom.recipes import RECIPES, recipe
 from pixloom.tasks import TASKS, Task, build_task
-from pixloom.training.engine import derive_seed
 
 SIZES = (64, 128, 256)
 
@@ -60,8 +60,7 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """A short digest of which examples there are and how large their files are: a run resumes only on the same data."""
-        rows = [(record.id, record.source.stat().st_size) for record in (*self.train, *self.validation)]
-        return f"{derive_seed(*(hash_text(f'{name}:{size}') for name, size in rows)):016x}"
+        return digest("\n".join(f"{record.id}:{_file_size(record)}" for record in (*self.train, *self.validation)))
 
 
 def make_plan(
@@ -133,7 +132,9 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         )
     picture_channels = probe_channels(listing.splits["train"])
     network_channels = task.channels(*picture_channels)
-    if config.training.images is None and config.training.minutes is None:
+    if config.training.images is not None:
+        config = override(config, {"training.images": round_up(config.training.images, config.training.batch_size)})
+    elif config.training.minutes is None:
         images = round_up(config.training.epochs * len(listing.splits["train"]), config.training.batch_size)
         config = override(config, {"training.images": images})
         reasons = (
@@ -186,9 +187,9 @@ def round_up(value: float, multiple: int) -> int:
     return max(1, math.ceil(value / multiple)) * multiple
 
 
-def hash_text(text: str) -> int:
-    """A stable integer of a text."""
-    return int.from_bytes(text.encode("utf-8", errors="surrogateescape"), "little")
+def digest(text: str) -> str:
+    """A short name for a text, the same on every machine."""
+    return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()[:16]
 
 
 def count_parameters(network: torch.nn.Module) -> int:
@@ -207,6 +208,13 @@ def _recognise_task(place: Mapping[str, Any]) -> str:
         why=f"they are no pairs ({'; '.join(listing.notes) or listing.layout})",
         fix="name the task that makes the pairs, e.g. --task colorize, or give pairs",
     )
+
+
+def _file_size(record: Record) -> int:
+    try:
+        return record.source.stat().st_size
+    except OSError:
+        return -1
 
 
 def _short_side(record: Record) -> int | None:

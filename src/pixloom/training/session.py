@@ -15,11 +15,11 @@ from pixloom.data.loading import Pictures, training_batches
 from pixloom.errors import TrainingError
 from pixloom.evaluation import Evaluation
 from pixloom.files import write_text, writing
-from pixloom.training.engine import Engine, derive_seed
+from pixloom.training.engine import Engine
 from pixloom.training.folder import RunFolder, describe_machine, peak_memory_bytes
 from pixloom.training.history import History, truncate_after
 from pixloom.training.learner import Learner
-from pixloom.training.plan import Plan, interval
+from pixloom.training.plan import Plan, digest, interval
 from pixloom.training.report import write_report
 from pixloom.training.state import Progress, newest_checkpoint, save_checkpoint
 from pixloom.training.status import Status
@@ -258,7 +258,7 @@ class Session:
         tree = config.model_dump(
             exclude={"data": {"path", "cache_gib"}, "training": {"minutes", "device", "keep_checkpoints", "log_every_images"}}
         )
-        return f"{self.plan.fingerprint}-{derive_seed(int.from_bytes(json.dumps(tree, sort_keys=True).encode(), 'little')):016x}"
+        return f"{self.plan.fingerprint}-{digest(json.dumps(tree, sort_keys=True))}"
 
     # ---- records
 
