@@ -35,8 +35,8 @@ check: setup
 docs: setup  ## write docs/reference from the code, and check every link
 	$(BIN)/python docs/build.py
 
-bench: setup
-	$(BIN)/python benchmarks/foundation.py --list
+bench: setup  ## the recorded runs anew: make bench DATA=folder with bsds500/ and facades/ (hours)
+	$(BIN)/python benchmarks/foundation.py all --data "$(DATA)" --out runs/foundation
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -43,13 +43,13 @@ def facades(data: Path, out: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", choices=RUNS)
+    parser.add_argument("names", nargs="+", choices=[*RUNS, "all"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/foundation"))
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    for name in options.names:
+    for name in RUNS if "all" in options.names else options.names:
         run(name, options)
 
 

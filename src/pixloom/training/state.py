@@ -155,7 +155,7 @@ def flatten(states: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, torc
     for key, value in states.items():
         path = f"{prefix}{key}"
         if isinstance(value, torch.Tensor):
-            tensors[path] = value.detach().cpu().contiguous().clone()
+            tensors[path] = value.detach().cpu().contiguous()
         elif isinstance(value, Mapping):
             inner = flatten(value, f"{path}/")
             tensors.update(inner[0])
