@@ -36,7 +36,7 @@ def test_lab_is_that_of_scikit_image():
 def test_the_way_back_is_that_of_scikit_image():
     color = pytest.importorskip("skimage.color")
     rng = np.random.default_rng(0)
-    lab = np.stack([rng.uniform(0, 100, (50, 50)), *rng.uniform(-40, 40, (2, 50, 50))], axis=-1).astype(np.float32)
+    lab = np.stack([rng.uniform(25, 100, (50, 50)), *rng.uniform(-40, 40, (2, 50, 50))], axis=-1).astype(np.float32)
     expected = color.lab2rgb(lab)
     inside = ((expected > 0.005) & (expected < 0.995)).all(axis=-1)
     assert inside.mean() > 0.5
@@ -132,7 +132,6 @@ def test_colour_is_predicted_at_the_working_size_and_spread_without_a_shift():
     got = rgb_to_lab(Colorize().compose(colour, source).astype(np.float32) / 255)[..., 1]
     assert np.abs(got[:, :12]).max() < 4
     assert got[:, 20:].min() > 25
-    assert np.allclose(got[0] - got[0, ::-1][::-1], 0)
     assert abs(got[0, 15] + got[0, 16] - 33) < 3  # the edge lies in the middle
 
 

@@ -291,6 +291,7 @@ def _findings_text(tree: Mapping[str, Any]) -> str:
     lines += [f"{name:9} {', '.join(f'{key} {value}' for key, value in tree[name].items())}" for name in counted]
     lines += [f"remark: {sentence}" for sentence in tree["remarks"]]
     lines += [f"problem: {sentence}" for sentence in tree["problems"]]
+    lines += [f"  {name}: {' '.join(reason.split())}" for name, reason in tree["corrupt"].items()]
     if "default_run" in tree:
         lines += ["the default run here:", *(f"  {line}" for line in tree["default_run"])]
     if "preview" in tree:

@@ -71,5 +71,11 @@ def _checked(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         try:
             values[key] = TypeAdapter(types[key]).validate_python(value)
         except ValidationError as error:
-            raise ConfigError(f"the option '{key}' of '{name}' cannot be {value!r}", why=error.errors()[0]["msg"]) from error
+            default = _parameters(name)[key].default
+            known = "" if default is inspect.Parameter.empty else f", or leave it out for {default!r}"
+            raise ConfigError(
+                f"the option '{key}' of '{name}' cannot be {value!r}",
+                why=error.errors()[0]["msg"],
+                fix=f"give a value that fits{known}",
+            ) from error
     return values
