@@ -18,7 +18,7 @@ from pixloom.metrics.judging import Estimate
 from pixloom.metrics.paired import psnr
 from pixloom.modelfile import ModelDescription, describe_generator, save_model
 from pixloom.nets import build
-from pixloom.scorecard import GAP, Evaluation, ranked, save, strip, to_html, to_markdown
+from pixloom.evaluation.scorecard import GAP, Evaluation, ranked, save, strip, to_html, to_markdown
 
 SIZE = 32
 

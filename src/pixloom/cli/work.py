@@ -103,7 +103,7 @@ def evaluate(
     """Judge a model and print the table."""
     _check_weights(weights)
     from pixloom.evaluation import evaluate as judge
-    from pixloom.scorecard import to_markdown
+    from pixloom.evaluation.scorecard import to_markdown
 
     evaluation = judge(model, DataConfig(**place), against=against, weights=weights, out=out, progress=_evaluation_progress(), **options)
     typer.echo(evaluation.to_json() if as_json else to_markdown(evaluation))

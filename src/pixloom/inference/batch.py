@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pixloom.codecs import encode
+from pixloom.images.codecs import encode
 from pixloom.errors import ConfigError, DataError, DependencyError, ImageError, OutputError, PixloomError, nearest
 from pixloom.files import FULL, error_number, writing
 from pixloom.images import SUFFIXES, Picture, list_pictures, read, read_header, write

@@ -21,7 +21,7 @@ from pixloom.files import checksum
 from pixloom.images import Picture, to_model, with_channels
 from pixloom.inference.translator import Translator, find_model
 from pixloom.metrics.judging import Estimate, Judged, Judges, Verdict, judge, load_judges
-from pixloom.scorecard import Evaluation, ranked, save, strip
+from pixloom.evaluation.scorecard import Evaluation, ranked, save, strip
 from pixloom.tasks.base import Task
 
 __all__ = ["Estimate", "Evaluation", "evaluate", "judge", "load_judges", "save"]

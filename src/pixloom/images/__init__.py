@@ -53,9 +53,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from pixloom.codecs import ENCODERS, decode, encode, inspect
+from pixloom.images.codecs import ENCODERS, decode, encode, inspect
 from pixloom.errors import ImageError, OutputError, PixloomError, nearest
-from pixloom.picture import Header, Picture, depth_of, from_array, from_pil, full_scale, to_pil, to_type
+from pixloom.images.picture import Header, Picture, depth_of, from_array, from_pil, full_scale, to_pil, to_type
 
 __all__ = [
     "MAX_PIXELS",

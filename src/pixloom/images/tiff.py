@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from pixloom.errors import ImageError, require
-from pixloom.picture import (
+from pixloom.images.picture import (
     MAX_CHANNELS,
     Header,
     Picture,

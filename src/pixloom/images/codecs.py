@@ -17,7 +17,7 @@ import numpy as np
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from pixloom.errors import ImageError, OutputError, require
-from pixloom.picture import (
+from pixloom.images.picture import (
     Header,
     Picture,
     check_channels,
@@ -31,7 +31,7 @@ from pixloom.picture import (
     upright,
     wide_to_srgb,
 )
-from pixloom.tiff import decode_tiff, inspect_tiff
+from pixloom.images.tiff import decode_tiff, inspect_tiff
 
 _MAGIC = {
     "JPEG": rb"\xff\xd8\xff",
