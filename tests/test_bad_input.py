@@ -97,6 +97,11 @@ def truncated(path: Path) -> Path:
     return path
 
 
+def dangling(path: Path) -> Path:
+    path.symlink_to("gone.png")
+    return path
+
+
 def ambiguous(tmp: Path) -> Path:
     for name in ("edges", "paintings", "photos"):
         picture(tmp / "d" / name / "1.png")
@@ -321,6 +326,9 @@ CASES = [
         ("newer", "pip install --upgrade"),
     ),
     Case("an input that is not there", lambda w, t: translate(w.run, t, w.pairs / "A/0.png", t / "nobody.png"), ("nobody.png",)),
+    Case("a link that leads nowhere", lambda w, t: translate(w.run, t, dangling(t / "link.png")), ("link.png", "gone.png")),
+    Case("an empty input", lambda w, t: translate(w.run, t, ""), ("empty",)),
+    Case("a name that no system takes", lambda w, t: translate(w.run, t, "x" * 300), ("File name too long",)),
     Case("a pattern that matches nothing", lambda w, t: translate(w.run, t, t / "*.jpg"), ("*.jpg",)),
     Case("a folder without pictures", lambda w, t: translate(w.run, t, text(t / "d/a.txt").parent), ("d",)),
     Case("pictures in sub-folders only", lambda w, t: translate(w.run, t, w.pairs), ("--recursive",)),

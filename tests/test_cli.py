@@ -225,15 +225,18 @@ def test_a_finished_run_resumed_is_finished(console, run):
 def test_a_signal_ends_a_training_in_order(console, pairs, tmp_path, number):
     folder = tmp_path / "run"
 
+    ended, history = threading.Event(), folder / "history.jsonl"
+
     def send_when_it_learns() -> None:
-        history, deadline = folder / "history.jsonl", time.monotonic() + 60
-        while time.monotonic() < deadline and not (history.is_file() and '"losses"' in history.read_text(encoding="utf-8")):
-            time.sleep(0.02)
-        os.kill(os.getpid(), number)
+        while not ended.wait(0.02):
+            if history.is_file() and '"losses"' in history.read_text(encoding="utf-8"):
+                os.kill(os.getpid(), number)
+                return
 
     sender = threading.Thread(target=send_when_it_learns)
     sender.start()
     ran = console("train", pairs, "--out", folder, *TINY, "--images", "200000", "--set", "training.log_every_images=2")
+    ended.set()
     sender.join()
     assert ran.code == 128 + number
     assert f"pixloom resume {folder}" in ran.err

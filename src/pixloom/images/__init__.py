@@ -320,7 +320,7 @@ def _writing(path: Path) -> Iterator[None]:
             None: "choose .png or .tif",
             errno.ENOSPC: "free some space",
             errno.EDQUOT: "free some space",
-        errno.EFBIG: "free some space",
+            errno.EFBIG: "free some space",
             errno.ENOENT: "create the folder",
         }
         fix = fixes.get(number, "choose a place that you may write to")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from pixloom.images.codecs import encode
 from pixloom.errors import ConfigError, DataError, DependencyError, ImageError, OutputError, PixloomError, nearest
 from pixloom.files import FULL, error_number, writing
 from pixloom.images import SUFFIXES, Picture, list_pictures, read, read_header, write
+from pixloom.images.codecs import encode
 from pixloom.inference.translator import Size, Translator, to_depth
 
 Progress = Callable[[int, int], None]
@@ -164,16 +165,20 @@ def _check_untaken(jobs: Sequence[Job], *, overwrite: bool) -> None:
 def _expand(text: str, *, out: Path, recursive: bool) -> list[tuple[Path, Path]]:
     """(file, path relative to the output folder) of one input."""
     path = Path(text).expanduser()
+    if not text:
+        raise DataError("an input is empty", fix="name a picture, a folder or a pattern")
     try:
         if path.is_dir():
             return [(file, file.relative_to(path)) for file in _in_folder(path, out=out, recursive=recursive)]
         if path.is_file():
             return [(path, Path(path.name))]
+        if path.is_symlink():
+            raise DataError("this link leads nowhere", where=text, why=f"it points to {path.readlink()}", fix="mend or leave it out")
         if re.search(r"[*?[]", text):
             return _matching(path)
     except OSError as error:
         raise DataError("this input cannot be read", where=text, why=error.strerror, fix="check the path and its permissions") from error
-    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    siblings = [name for name in os.listdir(path.parent) if not name.startswith(".")] if path.parent.is_dir() else []
     fix = nearest(path.name, siblings) if 0 < len(siblings) <= 20 else "check the path"
     raise DataError("there is no such picture or folder", where=text, fix=fix)
 

@@ -16,9 +16,9 @@ from torch.nn import functional as F  # noqa: N812
 
 from pixloom.errors import ConfigError, ImageError, ModelError, OutputError
 from pixloom.images import MAX_PIXELS, Picture, as_picture, from_model, resize, to_model, to_pil, with_channels
+from pixloom.images.picture import fits_pil, full_scale, to_type
 from pixloom.modelfile import DESCRIPTION, ModelDescription, load_model, save_model
 from pixloom.nets.layers import set_inference
-from pixloom.images.picture import fits_pil, full_scale, to_type
 from pixloom.tasks import Task, build_task
 
 Size = int | Literal["trained", "native"]
