@@ -12,7 +12,6 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pixloom.config import RunConfig as RunConfig
-    from pixloom.data.inspect import inspect as inspect
     from pixloom.errors import PixloomError as PixloomError
     from pixloom.evaluation import Evaluation as Evaluation
     from pixloom.evaluation import evaluate as evaluate

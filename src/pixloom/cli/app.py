@@ -145,7 +145,7 @@ def evaluate(
     data: Data,
     *,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json, .md, .html and pictures.")] = None,
-    split: Annotated[str | None, typer.Option(help="train, val or test; else the validation part.")] = None,
+    split: Annotated[str | None, typer.Option(help="train, val, test or all; else the validation part.")] = None,
     against: Annotated[
         list[Path] | None, typer.Option(help="Another model to set beside it, e.g. the L1-only twin; may be repeated.")
     ] = None,

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGES = ("torch", "numpy", "pillow", "safetensors", "accelerate", "torchmetrics", "pydantic", "huggingface_hub")
+PACKAGES = ("torch", "numpy", "pillow", "safetensors", "accelerate", "torchmetrics", "pydantic")
 EXTRAS = {"tifffile": "data", "imagecodecs": "data", "tensorboard": "tensorboard"}
 LEAST_FREE_GIB, LEAST_MEMORY_GIB = 2.0, 2.0
 GIB = 2**30

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 
 from pixloom import __version__
-from pixloom.config import DataConfig
+from pixloom.config import DataConfig, load_config
 from pixloom.data.loading import Pictures, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.data.transforms import apply, center_crop
 from pixloom.errors import ConfigError, DataError, ImageError
+from pixloom.evaluation.scorecard import Evaluation, ranked, save, strip
 from pixloom.files import checksum
 from pixloom.images import Picture, to_model, with_channels
 from pixloom.inference.translator import Translator, find_model
 from pixloom.metrics.judging import Estimate, Judged, Judges, Verdict, judge, load_judges
-from pixloom.evaluation.scorecard import Evaluation, ranked, save, strip
 from pixloom.tasks.base import Task
 
 __all__ = ["Estimate", "Evaluation", "evaluate", "judge", "load_judges", "save"]
@@ -115,11 +115,13 @@ def evaluate(
         ModelError: a model cannot be loaded.
         OutputError: ``out`` exists already, or cannot be written.
     """
-    translators = {_name(path): Translator.from_pretrained(path, device=device) for path in (model, *against)}
     name = _name(model)
+    if name in map(_name, against):
+        raise ConfigError("a model cannot be set against itself", where=model, fix="name another model with --against")
+    translators = {_name(path): Translator.from_pretrained(path, device=device) for path in (model, *against)}
     main = translators[name]
     data = data if isinstance(data, DataConfig) else DataConfig(path=str(data))
-    listing = with_holdout(discover(data, paired=main.task.needs_pairs), share=data.holdout)
+    listing = with_holdout(discover(data, paired=main.task.needs_pairs), share=_holdout(Path(model), data))
     split, records = choose_records(listing, split=split, limit=limit)
     examples = open_examples(records, task=main.task, size=main.description.size)
     judges = load_judges(weights=weights, lpips=lpips, features=features, colour="colourfulness" in main.task.metrics, device=main.device)
@@ -143,6 +145,14 @@ def evaluate(
     if out is not None:
         save(result, Path(out), overwrite=overwrite)
     return result
+
+
+def _holdout(model: Path, data: DataConfig) -> float:
+    """The share that the run of a model held out, so that it is never judged on what it learnt from; else the data's own."""
+    for folder in (model, model.parent):
+        if (folder / "config.yaml").is_file() and "holdout" not in data.model_fields_set:
+            return load_config(folder / "config.yaml").data.holdout
+    return data.holdout
 
 
 def choose_records(listing: Listing, *, split: str | None = None, limit: int | None = None) -> tuple[str, tuple[Record, ...]]:

@@ -53,8 +53,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from pixloom.images.codecs import ENCODERS, decode, encode, inspect
 from pixloom.errors import ImageError, OutputError, PixloomError, nearest
+from pixloom.images.codecs import ENCODERS, decode, encode, inspect
 from pixloom.images.picture import Header, Picture, depth_of, from_array, from_pil, full_scale, to_pil, to_type
 
 __all__ = [

@@ -67,11 +67,11 @@ class RunFolder:
         """The final judgement."""
         return self.root / "evaluation"
 
-    def create(self, config: RunConfig, *, data: dict[str, Any], environment: dict[str, Any]) -> None:
-        """Start a new run.
+    def check_free(self, *, data: Path) -> None:
+        """Refuse a place where a new run cannot be made, before anything costs time.
 
         Raises:
-            OutputError: there is a run already, other files lie there, or the place is not writable.
+            OutputError: there is a run already, other files lie there, or it is inside the data (whose pictures it would add to).
         """
         if self.config.exists():
             raise OutputError(
@@ -81,6 +81,15 @@ class RunFolder:
             raise OutputError(
                 "this place is taken by something that is not a run", where=self.root, fix="choose an --out that does not exist yet"
             )
+        if data.is_dir() and self.root.resolve().is_relative_to(data.resolve()):
+            raise OutputError("the run would lie inside its own data", where=self.root, fix=f"choose an --out outside {data}")
+
+    def create(self, config: RunConfig, *, data: dict[str, Any], environment: dict[str, Any]) -> None:
+        """Start a new run in a place that is free.
+
+        Raises:
+            OutputError: the place is not writable.
+        """
         with writing("the run folder", self.root):
             self.samples.mkdir(parents=True, exist_ok=True)
         write_text(self.root / "data.json", json.dumps(data, indent=1, ensure_ascii=False))

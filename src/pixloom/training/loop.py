@@ -23,12 +23,13 @@ def train(plan: Plan, *, out: str | Path, quiet: bool = False) -> RunResult:
     """Train from the beginning into a new run folder.
 
     Raises:
-        OutputError: the folder is taken or not writable, or the disk too full.
+        OutputError: the folder is taken, inside the data or not writable, or the disk too full.
         TrainingError: the losses stay non-finite after every remedy.
     """
     engine = Engine(plan.config.training)
     folder = RunFolder(Path(out))
     with _sole_owner(folder, engine):
+        folder.check_free(data=plan.listing.root)
         plan = measured(plan, engine, out=folder.root)
         if engine.is_main:
             environment = describe_environment(device=engine.device, world_size=engine.world_size)

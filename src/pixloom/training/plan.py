@@ -16,7 +16,7 @@ from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.errors import ConfigError, DataError, ImageError, nearest
 from pixloom.images import read_header
 from pixloom.inference.translator import choose_device
-from pixloom.methods import check_method
+from pixloom.methods.check import check_config
 from pixloom.recipes import RECIPES, recipe
 from pixloom.tasks import TASKS, Task, build_task
 
@@ -120,7 +120,6 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         ConfigError: settings that do not fit each other.
         DataError: no usable examples.
     """
-    check_method(config)
     task = build_task(config.task)
     listing = with_holdout(discover(config.data, paired=task.needs_pairs), share=config.data.holdout)
     if not listing.splits.get("train"):
@@ -132,6 +131,7 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         )
     picture_channels = probe_channels(listing.splits["train"])
     network_channels = task.channels(*picture_channels)
+    check_config(config, channels=network_channels)
     if config.training.images is not None:
         config = override(config, {"training.images": round_up(config.training.images, config.training.batch_size)})
     elif config.training.minutes is None:

@@ -78,7 +78,7 @@ class Session:
         self.terms = Terms()
         self.metrics: dict[str, float] = {}
         self.clock = time.monotonic()
-        self.saved_images = -1
+        self.saved_images = self.judged_images = -1
         batch, setting = config.training.batch_size, config.training
         self.preview_every = interval(setting.preview_every_images, total=self.total_images, times=20, batch=batch)
         self.validate_every = interval(setting.validate_every_images, total=self.total_images, times=10, batch=batch)
@@ -110,8 +110,14 @@ class Session:
         """Leave the run in order: checkpoint, model, judgement, report."""
         finished = signal_number is None
         evaluation: Evaluation | None = None
-        if self.saved_images != progress.images and self.learner.is_finite():
+        sound = not self.engine.any_process(not self.learner.is_finite())
+        if finished and sound and self.judged_images != progress.images:  # stopped by the clock, between two validations
+            self._preview(progress)
+            progress = self._validate(progress)
+        if sound and self.saved_images != progress.images:
             self.save(progress)
+        if sound and self.engine.is_main and not self.folder.model.is_dir():
+            self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.model)
         if self.engine.is_main:
             if finished:
                 self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.last_model)
@@ -312,6 +318,7 @@ class Session:
                 self.status.update(progress.images, metrics=self.metrics)
                 if self.writer is not None:
                     self.writer.record(entry)
+        self.judged_images = progress.images
         self.engine.wait()
         return replace(progress, best_value=best[0], best_images=best[1])
 
