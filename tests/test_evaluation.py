@@ -12,13 +12,13 @@ from pixloom.config import InferenceConfig, TaskConfig
 from pixloom.data.sources import Listing, Record
 from pixloom.errors import ConfigError, DataError, OutputError
 from pixloom.evaluation import choose_records, evaluate
+from pixloom.evaluation.scorecard import GAP, Evaluation, ranked, save, strip, to_html, to_markdown
 from pixloom.images import to_model
 from pixloom.inference.translator import Translator
 from pixloom.metrics.judging import Estimate
 from pixloom.metrics.paired import psnr
 from pixloom.modelfile import ModelDescription, describe_generator, save_model
 from pixloom.nets import build
-from pixloom.evaluation.scorecard import GAP, Evaluation, ranked, save, strip, to_html, to_markdown
 
 SIZE = 32
 

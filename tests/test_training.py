@@ -134,6 +134,7 @@ def test_critic_is_not_trained_by_the_generators_step(pairs):
         ("training.seed", 1),
         ("training.ema_halflife_images", 4.0),
         ("training.precision", "bf16"),
+        ("generator.options.noise_channels", 2),
         ("data.flip", False),
         ("data.jitter", 1.5),
         ("training.batch_size", 2),

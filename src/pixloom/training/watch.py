@@ -32,7 +32,7 @@ PREVIEW_ROWS = 4
 MOST_VALIDATED = 64
 """So many validation pictures, evenly spread, are judged while training; the final judgement takes up to :data:`MOST_EVALUATED`."""
 
-MOST_EVALUATED = 500
+MOST_EVALUATED = 200
 PERCEPTUAL = ("lpips", "ssim")
 
 
