@@ -55,7 +55,9 @@ def test_psnr_and_ssim_are_those_of_scikit_image(channels):
     prediction = (target + noise(3, channels, 40, 52, seed=9) * torch.tensor([0.02, 0.2, 1.0]).reshape(3, 1, 1, 1)).clamp(-1, 1)
     for i in range(3):
         a, b = prediction[i].permute(1, 2, 0).numpy().astype(np.float64), target[i].permute(1, 2, 0).numpy().astype(np.float64)
-        expected = structural_similarity(a, b, data_range=2, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+        light = (a * 127.5 + 127.5, b * 127.5 + 127.5)
+        options = {"channel_axis": -1, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        expected = structural_similarity(*light, data_range=255, **options)
         assert float(ssim(prediction, target)[i]) == pytest.approx(expected, abs=1e-6)
         assert float(psnr(prediction, target)[i]) == pytest.approx(peak_signal_noise_ratio(b, a, data_range=2), abs=1e-4)
 
@@ -68,9 +70,14 @@ def test_equal_pictures():
 
 def test_ssim_is_exact_on_flat_pictures():
     flat = torch.full((1, 1, 16, 16), 0.9)
-    c1 = 0.02**2
-    expected = (2 * 0.9 * 0.8 + c1) / (0.9**2 + 0.8**2 + c1)
+    c1 = 0.01**2
+    expected = (2 * 0.95 * 0.9 + c1) / (0.95**2 + 0.9**2 + c1)
     assert float(ssim(flat, torch.full_like(flat, 0.8))[0]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_photographic_negative_is_not_similar():
+    picture = noise(1, 3, 32, 32)
+    assert float(ssim(-picture, picture)[0]) < 0
 
 
 def test_ssim_refuses_pictures_smaller_than_its_window():

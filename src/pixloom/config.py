@@ -68,7 +68,7 @@ class LossConfig(Section):
     adversarial_weight: float = Field(1.0, ge=0.0, description="weight of the generator's adversarial term")
     pixel_weight: float = Field(100.0, ge=0.0, description="lambda, the weight of the content term")
     critic_weight: float = Field(0.5, gt=0.0, description="weight of the critic's own terms (pix2pix halves them)")
-    gradient_penalty_weight: float | None = Field(None, ge=0.0, description="WGAN-GP's weight; None: 10 for wasserstein, 0 elsewhere")
+    gradient_penalty_weight: float | None = Field(None, ge=0.0, description="WGAN-GP's lambda; None: 10 for wasserstein, else 0")
 
 
 class OptimizerConfig(Section):
@@ -89,7 +89,7 @@ class TrainingConfig(Section):
     num_critic: int = Field(1, ge=1, description="critic updates per generator update (n_critic)")
     seed: int = Field(0, ge=0, lt=2**31, description="of everything random: the same seed gives the same run")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto, cpu, cuda or mps")
-    precision: Literal["no", "bf16", "fp16"] = Field("no", description="mixed precision: no, bf16 or fp16")
+    precision: Literal["no", "bf16"] = Field("no", description="mixed precision: no or bf16")
     decay_start: float = Field(0.5, ge=0.0, le=1.0, description="share of the run after which the learning rate falls linearly to zero")
     ema_halflife_images: float | None = Field(None, gt=0.0, description="half-life of the averaged generator; None: no averaging")
     clip_norm: float | None = Field(None, gt=0.0, description="largest gradient norm; None: no clipping")

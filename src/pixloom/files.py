@@ -50,7 +50,12 @@ def error_number(error: BaseException | None) -> int | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file in one piece, or leave the old one as it was.
+    """Write a UTF-8 file in one piece; see :func:`write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file in one piece, or leave the old one as it was.
 
     Raises:
         OutputError: the disk is full or the place is not writable.
@@ -60,8 +65,8 @@ def write_text(path: Path, text: str) -> None:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         draft = Path(name)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             draft.chmod(0o644)

@@ -26,6 +26,9 @@ from pixloom.tasks import build_task
 
 FORMAT = "pixloom-model"
 FORMAT_VERSION = 1
+MOST_PIXELS = 4096
+"""The largest working size that a model may ask for, as for training."""
+
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
 
 
@@ -104,12 +107,14 @@ def _described(tree: dict[str, Any]) -> ModelDescription:
         inference=InferenceConfig(**tree["inference"]),
         size=tree["size"],
         recipe=str(tree["recipe"]),
-        facts=dict(tree.get("facts", {})),
+        facts=tree.get("facts", {}),
     )
     build_task(description.task)
+    if not isinstance(tree.get("facts", {}), dict):
+        raise ConfigError("facts is not a mapping")
     if description.generator.name not in GENERATORS:
         raise ConfigError(f"there is no generator '{description.generator.name}'", fix=nearest(description.generator.name, GENERATORS))
-    if type(description.size) is not int or description.size < 1:
+    if type(description.size) is not int or not 1 <= description.size <= MOST_PIXELS:
         raise ConfigError(f"the size cannot be {description.size!r}")
     return description
 
@@ -148,9 +153,9 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise ModelError("the model's description is damaged", where=path, why=str(error), fix="restore it from a copy") from error
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
         raise ModelError("this is not a pixloom model", where=path, fix="give a folder that pixloom saved")
-    if not isinstance(tree.get("format_version"), int) or tree["format_version"] > FORMAT_VERSION:
+    if type(tree.get("format_version")) is not int or not 1 <= tree["format_version"] <= FORMAT_VERSION:
         raise ModelError(
-            f"the model has format {tree.get('format_version')}, newer than this pixloom reads ({FORMAT_VERSION})",
+            f"the model has format {tree.get('format_version')}, and this pixloom reads 1 to {FORMAT_VERSION}",
             where=path,
             fix="pip install --upgrade pixloom",
         )

@@ -83,7 +83,7 @@ def recipe(name: str, *, size: int) -> RunConfig:
         raise ConfigError(
             f"a training size of {size} px does not suit the networks",
             why="sizes are multiples of 16",
-            fix=f"--size {low or 16} or --size {high}",
+            fix=f"--size {max(32, low)} or --size {high}",
         )
     return RECIPES[name](size)
 

@@ -258,7 +258,7 @@ def _check_weights(folder: Path | None) -> None:
 def _working_size(text: str) -> Any:
     if text in ("trained", "native"):
         return text
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ConfigError(f"--size cannot be '{text}'", fix="trained, native, or a number of pixels")
     return int(text)
 

@@ -258,11 +258,18 @@ def _pictures_in(folder: Path, *, recursive: bool, above: frozenset[str]) -> Ite
         seen = [entry for entry in entries if not entry.name.startswith(".")]
     for entry in seen:
         path = folder / entry.name
-        if not entry.is_dir():
+        if not _is_folder(entry):
             if path.suffix.lower() in SUFFIXES:
                 yield path
         elif recursive and os.path.realpath(path) not in above | {here}:
             yield from _pictures_in(path, recursive=True, above=above | {here})
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself is a bad file, and is reported as one when it is read
+        return False
 
 
 def _bicubic(plane: np.ndarray, size: tuple[int, int]) -> Image.Image:

@@ -58,7 +58,7 @@ class Conditional:
             "real": losses.critic_weight,
             "fake": losses.critic_weight,
             "relativistic": losses.critic_weight,
-            "gradient_penalty": penalty,
+            "gradient_penalty": losses.critic_weight * penalty,
         }
 
     def translate(self, batch: Batch) -> Outputs:

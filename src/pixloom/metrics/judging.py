@@ -68,7 +68,7 @@ class Judges:
         """How each metric is computed, with the checksums of the weights."""
         record: dict[str, Any] = {
             "psnr": f"data range 2 on [-1, 1], per picture over all channels; equal pictures count as {PSNR_CAP:g} dB in a mean",
-            "ssim": "Wang et al. 2004: Gaussian window 11 x 11, sigma 1.5, mean over channels, windows wholly inside",
+            "ssim": "Wang et al. 2004 on [0, 1]: Gaussian window 11 x 11, sigma 1.5, mean over channels, windows wholly inside",
         }
         if self.lpips:
             record["lpips"] = {"network": self.lpips.net, "version": "0.1", "sha256": self.lpips.sha256}

@@ -36,9 +36,9 @@ def ssim(prediction: Images, target: Images) -> PerImage:
 
     .. math:: \frac{(2 \mu_x \mu_y + C_1)(2 \sigma_{xy} + C_2)}{(\mu_x^2 + \mu_y^2 + C_1)(\sigma_x^2 + \sigma_y^2 + C_2)}
 
-    Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity" (2004), eq. 13:
-    Gaussian window of 11 x 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, mean over channels and over the places where the whole
-    window lies inside the picture.
+    Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity" (2004), eq. 13,
+    on intensities (v + 1) / 2 in [0, 1]: Gaussian window of 11 x 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, mean over channels
+    and over the places where the whole window lies inside the picture.
 
     Args:
         prediction: (batch, channels, height, width) in [-1, 1].
@@ -50,10 +50,10 @@ def ssim(prediction: Images, target: Images) -> PerImage:
     height, width = prediction.shape[-2:]
     if min(height, width) < SSIM_WINDOW:
         raise ConfigError(f"SSIM cannot judge pictures of {width} x {height}", why=f"its window is {SSIM_WINDOW} x {SSIM_WINDOW} pixels")
+    # Intensities must not be negative: mu_x mu_y means something only where black is zero.
     # Double precision: the variances are differences of nearly equal numbers where a picture is flat.
-    _, field = structural_similarity_index_measure(
-        prediction.double(), target.double(), data_range=DATA_RANGE, reduction="none", return_full_image=True
-    )
+    light, wanted = prediction.double() / 2 + 0.5, target.double() / 2 + 0.5
+    _, field = structural_similarity_index_measure(light, wanted, data_range=1.0, reduction="none", return_full_image=True)
     # torchmetrics averages its padded border too; the paper and scikit-image do not.
     margin = SSIM_WINDOW // 2
     inside: torch.Tensor = field[..., margin : height - margin, margin : width - margin]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeInt, PositiveInt
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from pixloom.nets.layers import NORMS, Condition, Dropout, Norm, Pictures, Probability, refuse_condition, with_noise
@@ -33,7 +35,7 @@ class ResNet(nn.Module):
         *,
         source_channels: PositiveInt,
         target_channels: PositiveInt,
-        blocks: PositiveInt = 9,
+        blocks: Annotated[int, Field(ge=1, le=64)] = 9,
         width: PositiveInt = 64,
         norm: Norm = "instance",
         dropout: Probability = 0.0,

@@ -77,6 +77,12 @@ class Engine:
             return flag
         return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.device), reduction="sum") > 0)
 
+    def largest(self, number: int) -> int:
+        """The largest of the processes' numbers; all get the same answer."""
+        if self.world_size == 1:
+            return number
+        return int(self.accelerator.gather(torch.tensor([number], device=self.device)).max())
+
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Named scalars, averaged over the processes."""
         if not values:

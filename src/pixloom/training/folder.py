@@ -84,17 +84,24 @@ class RunFolder:
         if data.is_dir() and self.root.resolve().is_relative_to(data.resolve()):
             raise OutputError("the run would lie inside its own data", where=self.root, fix=f"choose an --out outside {data}")
 
-    def create(self, config: RunConfig, *, data: dict[str, Any], environment: dict[str, Any]) -> None:
-        """Start a new run in a place that is free.
+    def create(self, config: RunConfig) -> None:
+        """Start a new run in a place that is free; from the first file on it can be resumed.
 
         Raises:
             OutputError: the place is not writable.
         """
-        with writing("the run folder", self.root):
-            self.samples.mkdir(parents=True, exist_ok=True)
+        write_text(self.config, dump_config(config))
+
+    def describe(self, *, data: dict[str, Any], environment: dict[str, Any]) -> None:
+        """Write what the report says about data and machine."""
         write_text(self.root / "data.json", json.dumps(data, indent=1, ensure_ascii=False))
         write_text(self.root / "environment.json", json.dumps(environment, indent=1, ensure_ascii=False))
-        write_text(self.config, dump_config(config))
+
+    def forget_after(self, images: int) -> None:
+        """Remove the previews of a time that the run has gone back on."""
+        for path in self.samples.glob("[0-9]*.png"):
+            if path.stem.isdecimal() and int(path.stem) > images:
+                path.unlink(missing_ok=True)
 
     def open(self) -> RunConfig:
         """The settings of an existing run.
@@ -153,9 +160,10 @@ def _flock(handle: int, root: Path) -> None:
         ) from error
 
 
-def describe_machine() -> dict[str, Any]:
+def describe_machine(*, world_size: int) -> dict[str, Any]:
     """What bit-exactness depends on."""
     return {
+        "processes": world_size,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
@@ -167,11 +175,10 @@ def describe_environment(*, device: torch.device, world_size: int) -> dict[str, 
     """Versions, machine and device, for the report."""
     return {
         "pixloom": __version__,
-        **describe_machine(),
+        **describe_machine(world_size=world_size),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "processes": world_size,
         "command": " ".join(["pixloom", *sys.argv[1:]]) if sys.argv else "",
     }
 

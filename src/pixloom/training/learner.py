@@ -71,7 +71,7 @@ class Learner:
             for buffer, former in statistics:
                 buffer.copy_(former)
         elif train_generator and self.ema is not None:
-            self.ema.update(self.generator, num_images=self.config.training.batch_size)
+            self.ema.update(self.generator, num_images=self.config.training.batch_size * self.config.training.num_critic)
         return result
 
     def is_finite(self) -> bool:

@@ -7,13 +7,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from pixloom.training.engine import Engine
-from pixloom.training.folder import RunFolder, describe_environment
+from pixloom.training.folder import RunFolder
 from pixloom.training.learner import learning_rate_factor
 from pixloom.training.plan import Plan, complete
 from pixloom.training.preflight import measured
-from pixloom.training.session import RunResult, Session, describe_data
+from pixloom.training.session import RunResult, Session
 from pixloom.training.state import Progress
 from pixloom.training.stop import Stop
+from pixloom.training.watch import settled
 
 MAX_BAD_STEPS = 5
 """So many steps in a row with a loss that is not finite, and the run goes back to its last checkpoint at half the learning rate."""
@@ -31,9 +32,9 @@ def train(plan: Plan, *, out: str | Path, quiet: bool = False) -> RunResult:
     with _sole_owner(folder, engine):
         folder.check_free(data=plan.listing.root)
         plan = measured(plan, engine, out=folder.root)
+        plan = settled(plan)
         if engine.is_main:
-            environment = describe_environment(device=engine.device, world_size=engine.world_size)
-            folder.create(plan.config, data=describe_data(plan), environment=environment)
+            folder.create(plan.config)
         engine.wait()
         return _run(plan, folder, engine, quiet=quiet)
 
@@ -58,7 +59,7 @@ def _run(plan: Plan, folder: RunFolder, engine: Engine, *, quiet: bool) -> RunRe
     with stop.listening():
         while (progress.images < session.total_images) and not stop.wanted(engine) and not session.out_of_time(progress):
             progress = _descend_until_rollback(session, progress, stop)
-        return session.close(progress, signal_number=stop.number if stop.wanted(engine) else None)
+        return session.close(progress, signal_number=stop.wanted(engine) or None)
 
 
 def _descend_until_rollback(session: Session, progress: Progress, stop: Stop) -> Progress:

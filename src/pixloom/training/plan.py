@@ -84,6 +84,9 @@ def make_plan(
         DataError: no usable examples.
     """
     settings = dict(settings or {})
+    if "recipe" in settings:
+        raise ConfigError("the recipe is not a setting of its own", fix=f"--recipe {settings['recipe']}")
+    task = settings.pop("task.name", None) if task is None else task
     if recipe_name not in RECIPES:
         raise ConfigError(f"there is no recipe '{recipe_name}'", fix=nearest(recipe_name, RECIPES))
     if task is not None and task not in TASKS:
@@ -132,6 +135,8 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
     picture_channels = probe_channels(listing.splits["train"])
     network_channels = task.channels(*picture_channels)
     check_config(config, channels=network_channels)
+    if config.recipe not in RECIPES:
+        raise ConfigError(f"there is no recipe '{config.recipe}'", fix=nearest(config.recipe, RECIPES))
     if config.training.images is not None:
         config = override(config, {"training.images": round_up(config.training.images, config.training.batch_size)})
     elif config.training.minutes is None:
@@ -141,7 +146,18 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
             *reasons,
             f"{images:,} images: the recipe's {config.training.epochs:g} passes over {len(listing.splits['train'])} examples",
         )
+    _check_generator_trains(config)
     return Plan(config, task, listing, picture_channels, network_channels, (*listing.notes, *reasons))
+
+
+def _check_generator_trains(config: RunConfig) -> None:
+    images, per_update = config.training.images, config.training.batch_size * config.training.num_critic
+    if images is not None and images < per_update:
+        raise ConfigError(
+            f"the generator would never be trained in {images} images",
+            why=f"it is updated once in {per_update} images (training.batch_size x training.num_critic)",
+            fix=f"--images {per_update} or more, or a smaller training.num_critic",
+        )
 
 
 def choose_size(listing: Listing, *, device: str) -> tuple[int, str]:

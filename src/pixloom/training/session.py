@@ -16,7 +16,7 @@ from pixloom.errors import TrainingError
 from pixloom.evaluation import Evaluation
 from pixloom.files import write_text, writing
 from pixloom.training.engine import Engine
-from pixloom.training.folder import RunFolder, describe_machine, peak_memory_bytes
+from pixloom.training.folder import RunFolder, describe_environment, describe_machine, peak_memory_bytes
 from pixloom.training.history import History, truncate_after
 from pixloom.training.learner import Learner
 from pixloom.training.plan import Plan, digest, interval
@@ -94,7 +94,11 @@ class Session:
             self.learner.restore(checkpoint)
             self.terms.restore(checkpoint, device=self.engine.device)
             progress, self.saved_images = checkpoint.progress, checkpoint.progress.images
-            changed = {key: value for key, value in describe_machine().items() if checkpoint.machine.get(key) != value}
+            changed = {
+                key: value
+                for key, value in describe_machine(world_size=self.engine.world_size).items()
+                if checkpoint.machine.get(key) != value
+            }
             if changed:
                 complaints.append(f"not bit for bit as before: this machine has other {', '.join(changed)}")
         self.status = Status(self.total_images, stream=self.stream, start_images=progress.images, start_seconds=progress.elapsed_seconds)
@@ -173,6 +177,7 @@ class Session:
         )
         if self.engine.is_main:
             truncate_after(self.folder.history, start.images)
+            self.folder.forget_after(start.images)
         self.terms.restore(checkpoint, device=self.engine.device)
         self.tell(
             "rollback",
@@ -237,7 +242,7 @@ class Session:
                 progress=progress,
                 states={**self.learner.states(), STATE: self.terms.state()},
                 identity=self.identity,
-                machine=describe_machine(),
+                machine=describe_machine(world_size=self.engine.world_size),
                 keep=self.plan.config.training.keep_checkpoints,
             )
             self._write_bad_files()
@@ -269,7 +274,10 @@ class Session:
     # ---- records
 
     def _begin_records(self, progress: Progress, *, resumed: bool) -> None:
+        environment = describe_environment(device=self.engine.device, world_size=self.engine.world_size)
+        self.folder.describe(data=describe_data(self.plan), environment=environment)
         truncate_after(self.folder.history, progress.images)
+        self.folder.forget_after(progress.images)
         self.writer = open_writer(self.folder.root, resume_images=progress.images if resumed else None)
         if resumed:
             self.tell("resumed", progress, f"resumed at {progress.images:,} of {self.total_images:,} images")

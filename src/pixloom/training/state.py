@@ -79,7 +79,9 @@ def save_checkpoint(
         (draft / STATE).write_text(json.dumps(tree, indent=1), encoding="utf-8")
         files = {name: {"bytes": (draft / name).stat().st_size, "sha256": checksum(draft / name)} for name in (TENSORS, STATE)}
         (draft / MANIFEST).write_text(json.dumps(files, indent=1), encoding="utf-8")
-    for old in list_checkpoints(root)[:-keep]:
+    # Those beyond this one are damaged ones that a resume has passed over, or of a time that a roll-back has undone.
+    undone = [path for path in list_checkpoints(root) if path.name > folder.name]
+    for old in (*undone, *[path for path in list_checkpoints(root) if path not in undone][:-keep]):
         shutil.rmtree(old, ignore_errors=True)
     return folder
 

@@ -15,11 +15,11 @@ class Stop:
     """Whether a signal asked for the end: the first one lets the step finish and saves, the second one ends at once."""
 
     def __init__(self) -> None:
-        self.number: int | None = None
+        self.number = 0
 
-    def wanted(self, engine: Engine) -> bool:
-        """On any process, so that all stop together."""
-        return engine.any_process(self.number is not None)
+    def wanted(self, engine: Engine) -> int:
+        """The signal that any process has had (0: none), so that all stop together and for the same reason."""
+        return engine.largest(self.number)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -36,7 +36,7 @@ class Stop:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.number is not None:
+        if self.number:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.number = number

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -14,11 +16,12 @@ from PIL import Image
 from torch import nn
 
 from pixloom import __version__
+from pixloom.config import override
 from pixloom.data.loading import Pictures
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, nearest
 from pixloom.evaluation import Evaluation, Example, Examples, evaluate
-from pixloom.files import writing
+from pixloom.files import write_bytes
 from pixloom.images import Picture, from_model, to_model, with_channels
 from pixloom.inference.translator import Translator
 from pixloom.metrics.judging import HIGHER_IS_BETTER, Judged, Judges, judge, load_judges
@@ -48,7 +51,7 @@ class Watch:
         spread = plan.validation[:: max(1, len(plan.validation) // MOST_VALIDATED)][:MOST_VALIDATED]
         self.examples = self._examples(spread)
         self.judges: Judges = load_judges(features=None, colour="colourfulness" in plan.task.metrics, device=device)
-        self.best_metric = self._choose_metric(plan.config.training.best_metric)
+        self.best_metric = choose_metric(plan.config.training.best_metric, judges=self.judges)
         self.protocol = f"{len(spread)} validation pictures, short side to {plan.config.data.size} px, centre square"
         self._preview_examples: list[Example] | None = None
 
@@ -67,9 +70,9 @@ class Watch:
             [example.source, translator.translate(_picture(example.source)).pixels, example.target] for example in self._preview_examples
         ]
         grid = preview_grid([[_eight_bit(pixels) for pixels in row] for row in rows], labels=("source", "output", "target"))
-        path = self.folder.samples / f"{progress.images:09d}.png"
-        with writing("the preview", path):
-            Image.fromarray(grid).save(path)
+        stream = io.BytesIO()
+        Image.fromarray(grid).save(stream, format="PNG")
+        write_bytes(self.folder.samples / f"{progress.images:09d}.png", stream.getvalue())
         return grid
 
     def validate(self, generator: nn.Module) -> tuple[dict[str, float], float | None]:
@@ -148,13 +151,38 @@ class Watch:
         )
         return Examples(pictures, self.plan.task, config.data.size)
 
-    def _choose_metric(self, name: str) -> str:
-        there = ["psnr", "ssim", *(["lpips"] if self.judges.lpips else [])]
-        if name == "auto":
-            return next(metric for metric in PERCEPTUAL if metric in there)
-        if name not in there:
-            raise ConfigError(f"training.best_metric cannot be '{name}'", why=self.judges.missing.get(name), fix=nearest(name, there))
-        return name
+
+def settled(plan: Plan) -> Plan:
+    """The plan with the metric that chooses the best model named, so that a resume elsewhere cannot choose another.
+
+    Raises:
+        ConfigError: it cannot be measured here, or there are no validation pictures to measure it on.
+    """
+    name = plan.config.training.best_metric
+    if name != "auto" and not plan.validation:
+        raise ConfigError(
+            f"training.best_metric={name} would have no effect",
+            why="there are no validation pictures",
+            fix="leave it out, or set data.holdout",
+        )
+    metric = choose_metric(name, judges=load_judges(features=None))
+    return replace(plan, config=override(plan.config, {"training.best_metric": metric}))
+
+
+def choose_metric(name: str, *, judges: Judges) -> str:
+    """The validation metric that chooses the best model.
+
+    Raises:
+        ConfigError: it cannot be measured here.
+    """
+    there = ["psnr", "ssim", *(["lpips"] if judges.lpips else [])]
+    if name == "auto":
+        return next(metric for metric in PERCEPTUAL if metric in there)
+    if name not in there:
+        why = judges.missing.get(name)
+        fix = "say where the weights are with --weights or $PIXLOOM_WEIGHTS" if why else nearest(name, there)
+        raise ConfigError(f"training.best_metric cannot be '{name}' here", why=why and why.splitlines()[0], fix=fix)
+    return name
 
 
 def _spread(records: tuple[Record, ...]) -> tuple[Record, ...]:
