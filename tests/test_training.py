@@ -117,7 +117,7 @@ def test_critic_is_not_trained_by_the_generators_step(pairs):
     ("key", "value"),
     [
         ("losses.pixel_weight", 1.0),
-        ("losses.adversarial_weight", 0.0),
+        ("losses.adversarial_weight", 5.0),
         ("losses.critic_weight", 2.0),
         ("losses.pixel", "l2"),
         ("losses.pixel", "charbonnier"),
@@ -424,6 +424,54 @@ def test_there_must_be_a_run_to_resume(tmp_path):
     with pytest.raises(CheckpointError, match="no run to resume"):
         resume(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_resume_keeps_what_it_wrote_and_drops_the_damaged_future(stopped):
+    for name in ("000000008", "000000012"):
+        (stopped / "checkpoints" / name).mkdir(exist_ok=True)
+        (stopped / "checkpoints" / name / "manifest.json").write_text("{}", encoding="utf-8")
+    config = stopped / "config.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace("keep_checkpoints: 3", "keep_checkpoints: 1"), encoding="utf-8")
+    resume(stopped, quiet=True)
+    assert [folder.name for folder in list_checkpoints(stopped / "checkpoints")] == ["000000012"]
+    read_checkpoint(stopped / "checkpoints" / "000000012")
+
+
+def test_the_metric_that_chooses_the_best_is_settled_at_the_start(stopped, monkeypatch):
+    text = (stopped / "config.yaml").read_text(encoding="utf-8")
+    assert "best_metric: auto" not in text
+    monkeypatch.setenv("PIXLOOM_WEIGHTS", "/nowhere")
+    (stopped / "config.yaml").write_text(text.replace("best_metric: ssim", "best_metric: lpips"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="'lpips' here"):
+        resume(stopped, quiet=True)
+
+
+def test_a_run_killed_while_it_was_being_made_can_be_resumed(pairs, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(dump_config(tiny_config(pairs, training__images=2, training__best_metric="ssim")), encoding="utf-8")
+    assert resume(run, quiet=True).images == 2
+
+
+def test_previews_of_a_time_that_was_gone_back_on_are_removed(stopped):
+    (stopped / "samples" / "000000011.png").write_bytes(b"from a lost time line")
+    resume(stopped, quiet=True)
+    assert not (stopped / "samples" / "000000011.png").exists()
+
+
+def test_ema_counts_the_images_of_every_critic_step(pairs, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Ema, "update", lambda self, network, *, num_images: seen.append(num_images))
+    config = tiny_config(pairs, training__num_critic=3, training__batch_size=2, training__ema_halflife_images=5.0)
+    learner = Learner(config, channels=(1, 3), engine=Engine(config.training))
+    for step in range(6):
+        learner.step(Batch(torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16), ("a", "b")), train_generator=step % 3 == 2)
+    assert sum(seen) == 6 * 2
+
+
+def test_a_generator_that_would_never_train_is_refused(pairs, tmp_path):
+    with pytest.raises(ConfigError, match="never be trained"):
+        train(tiny_config(pairs, training__num_critic=50), out=tmp_path / "run", quiet=True)
 
 
 # ---- signals and kills

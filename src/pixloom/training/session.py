@@ -94,11 +94,8 @@ class Session:
             self.learner.restore(checkpoint)
             self.terms.restore(checkpoint, device=self.engine.device)
             progress, self.saved_images = checkpoint.progress, checkpoint.progress.images
-            changed = {
-                key: value
-                for key, value in describe_machine(world_size=self.engine.world_size).items()
-                if checkpoint.machine.get(key) != value
-            }
+            machine = describe_machine(world_size=self.engine.world_size)
+            changed = [key for key, value in machine.items() if checkpoint.machine.get(key) != value]
             if changed:
                 complaints.append(f"not bit for bit as before: this machine has other {', '.join(changed)}")
         self.status = Status(self.total_images, stream=self.stream, start_images=progress.images, start_seconds=progress.elapsed_seconds)
