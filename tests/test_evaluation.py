@@ -256,7 +256,7 @@ def test_markdown_says_everything(evaluation):
     assert "| psnr ↑ | 35 [20, 50] | 12 [11, 13] |  |" in text
     assert "| kid_squeeze ↓ | 0.01 [-0.01, 0.03] | – | 0.002 |" in text
     assert "| frechet_squeeze ↓ | 1.5 |" in text
-    assert "**lpips**: the weights are not here fix: get <them>" in text
+    assert "**lpips**: the weights are not here; fix: get <them>" in text
     assert '"seed": 0' in text
 
 

@@ -155,7 +155,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise ModelError("this is not a pixloom model", where=path, fix="give a folder that pixloom saved")
     if type(tree.get("format_version")) is not int or not 1 <= tree["format_version"] <= FORMAT_VERSION:
         raise ModelError(
-            f"the model has format {tree.get('format_version')}, and this pixloom reads 1 to {FORMAT_VERSION}",
+            f"the model has format {tree.get('format_version')}, newer than or foreign to this pixloom, which reads {FORMAT_VERSION}",
             where=path,
             fix="pip install --upgrade pixloom",
         )

@@ -33,6 +33,7 @@ def train(
     if out is None and not dry_run:
         raise ConfigError("--out is missing", fix="name the run folder to make, e.g. --out runs/x, or only look with --dry-run")
     _use_weights(weights)
+    print("looking at the data ...", file=sys.stderr, flush=True)
     from pixloom.training.loop import train as run
     from pixloom.training.plan import complete, make_plan
 
@@ -103,10 +104,10 @@ def evaluate(
     """Judge a model and print the table."""
     _check_weights(weights)
     from pixloom.evaluation import evaluate as judge
-    from pixloom.evaluation.scorecard import to_markdown
+    from pixloom.evaluation.scorecard import summary
 
     evaluation = judge(model, DataConfig(**place), against=against, weights=weights, out=out, progress=_evaluation_progress(), **options)
-    typer.echo(evaluation.to_json() if as_json else to_markdown(evaluation))
+    typer.echo(evaluation.to_json() if as_json else summary(evaluation))
     if out is not None and not as_json:
         typer.echo(f"report: {out / 'evaluation.html'}")
 
@@ -162,7 +163,7 @@ def doctor(*, as_json: bool) -> None:
     else:
         for check in checks:
             typer.echo(
-                f"{'ok ' if check.ok else 'BAD'} {check.name:22} {check.found}"
+                f"{'ok ' if check.ok else 'BAD' if check.needed else '-- '} {check.name:22} {check.found}"
                 + (f"\n    fix: {check.fix}" if not check.ok and check.fix else "")
             )
     if not all(check.ok for check in checks if check.needed):
@@ -180,6 +181,8 @@ def weights(files: Path, *, out: Path | None) -> None:
 def _finish(result: Any) -> None:
     """Say where everything is; 130 or 143 when a signal ended the run."""
     typer.echo(f"{result.state} after {result.images:,} images")
+    if result.state == "out of time":
+        typer.echo("  the minutes were used up before the planned images; a busy machine, or previews and validation, took the rest")
     if result.evaluation is not None:
         typer.echo("\n".join(_comparison(result.evaluation)))
     typer.echo(f"report: {result.folder / 'report.html'}")
@@ -193,11 +196,18 @@ def _finish(result: Any) -> None:
 
 def _comparison(evaluation: Any) -> list[str]:
     """The model beside the input itself on the held-out pictures."""
+    from pixloom.metrics.judging import HIGHER_IS_BETTER
+
     inputs = evaluation.baselines.get("input", {})
     rows = [f"{evaluation.count} held-out pictures:      the model   the input itself"]
     for name, value in evaluation.means.items():
         beside = f"{inputs[name].mean:18.4f}" if name in inputs else " " * 18
         rows.append(f"  {name:24} {value.mean:10.4f} {beside}")
+    headline = "lpips" if "lpips" in inputs else "psnr"
+    if headline in inputs:
+        gain = evaluation.means[headline].mean - inputs[headline].mean
+        if (gain < 0) == (headline in HIGHER_IS_BETTER):
+            rows.append(f"  by {headline} the model is not yet better than the input itself: it has seen too few images")
     return rows
 
 

@@ -184,7 +184,10 @@ def _recognise_pairs(request: Request) -> tuple[str, str]:
             fix="name the folders (data.source_folder, data.target_folder), or set data.layout=sides if every file holds A|B",
         )
     if len(alike) > 2:
-        return "pictures", f"more than two folders hold pictures of the same names ({_quoted(alike)}); name two for pairs"
+        return (
+            "pictures",
+            f"more than two folders hold pictures of the same names ({_quoted(alike)}); for pairs name two with --source and --target",
+        )
     return "pictures", f"the folders '{known[0]}' and '{known[1]}' share no names" if known else "no pairs are recognised"
 
 

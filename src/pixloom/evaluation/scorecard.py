@@ -101,13 +101,20 @@ def strip(*pictures: np.ndarray) -> np.ndarray:
     return np.concatenate(columns[1:], axis=1)
 
 
-def to_markdown(evaluation: Evaluation) -> str:
-    """The report as text."""
+def summary(evaluation: Evaluation) -> str:
+    """The table and what is missing, as Markdown: what fits on a terminal."""
     head, rows = _table(evaluation)
     lines = [f"# Evaluation of {evaluation.model}", "", f"{evaluation.count} pictures ({evaluation.split}). {_LEGEND}", ""]
     lines += [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
     if evaluation.missing:
-        lines += ["## Missing", "", *(f"- **{name}**: {' '.join(why.split())}" for name, why in evaluation.missing.items()), ""]
+        reasons = (f"- **{name}**: {'; '.join(line.strip() for line in why.splitlines())}" for name, why in evaluation.missing.items())
+        lines += ["## Missing", "", *reasons, ""]
+    return "\n".join(lines)
+
+
+def to_markdown(evaluation: Evaluation) -> str:
+    """The report as text: the summary, the worst and best pictures, the protocol."""
+    lines = [summary(evaluation)]
     for title, ids in (("Worst", evaluation.worst), ("Best", evaluation.best)):
         if ids:
             items = (

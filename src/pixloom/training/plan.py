@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -91,6 +91,8 @@ def make_plan(
         raise ConfigError(f"there is no recipe '{recipe_name}'", fix=nearest(recipe_name, RECIPES))
     if task is not None and task not in TASKS:
         raise ConfigError(f"there is no task '{task}'", fix=nearest(task, TASKS))
+    if direction is not None and direction not in get_args(Direction):
+        raise ConfigError(f"there is no direction '{direction}'", fix=nearest(direction, get_args(Direction)))
     if images is not None and minutes is not None:
         raise ConfigError("both --images and --minutes were given", fix="give one of them")
     place = {"path": data, **(data_settings or {})}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -80,6 +81,8 @@ def measured(plan: Plan, engine: Engine, *, out: Path) -> Plan:
     Raises:
         OutputError: too little space for the checkpoints.
     """
+    if engine.is_main:
+        print(f"measuring {WARM_UP_STEPS + TIMED_STEPS} steps ...", file=sys.stderr, flush=True)
     cost = measure(plan, engine)
     plan = with_minutes(plan, seconds_per_image=cost.seconds_per_image)
     if engine.is_main:

@@ -29,7 +29,7 @@ from pixloom.training.watch import Watch
 
 MAX_ROLLBACKS = 3
 
-State = Literal["finished", "interrupted"]
+State = Literal["finished", "out of time", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RunResult:
     Attributes:
         folder: the run folder.
         model: the best model, if one was written.
-        state: finished or interrupted.
+        state: finished, out of time (the minutes were used up before the planned images), or interrupted.
         signal: the signal that interrupted it.
         images: images seen.
         metrics: of the last validation.
@@ -138,7 +138,7 @@ class Session:
         return RunResult(
             folder=self.folder.root,
             model=self.folder.model if self.folder.model.is_dir() else None,
-            state="finished" if finished else "interrupted",
+            state="interrupted" if not finished else "finished" if progress.images >= self.total_images else "out of time",
             images=progress.images,
             metrics=self.metrics,
             signal=signal_number,
