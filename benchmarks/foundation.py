@@ -57,8 +57,12 @@ def run(name: str, options: argparse.Namespace) -> None:
     source, images, arguments = RUNS[name]
     data = facades(options.data, options.out) if source == "facades" else options.data / "bsds500" / "images"
     folder = options.out / f"{name}-seed{options.seed}"
+    result = RESULTS / f"{name}-seed{options.seed}.json"
+    former = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
     before = os.times()
-    if (folder / "config.yaml").exists():
+    if (folder / "model-last").is_dir():
+        pass  # finished: only judged again
+    elif (folder / "config.yaml").exists():
         call("resume", folder)
     else:
         call("train", data, *arguments, "--size", options.size, "--images", images, "--seed", options.seed, "--out", folder)
@@ -78,7 +82,7 @@ def run(name: str, options: argparse.Namespace) -> None:
         "name": name,
         "command": f"python benchmarks/foundation.py {name} --size {options.size} --seed {options.seed}",
         "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip(),
-        "processor_minutes": round(minutes, 1),
+        "processor_minutes": round(minutes, 1) if minutes > 1 else former.get("processor_minutes"),
         "threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
         "environment": {
             key: value for key, value in json.loads((folder / "environment.json").read_text(encoding="utf-8")).items() if key != "command"
@@ -87,7 +91,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record, indent=1).replace(str(options.data), "DATA").replace(str(options.out), "OUT")
-    (RESULTS / f"{name}-seed{options.seed}.json").write_text(text + "\n", encoding="utf-8")
+    result.write_text(text + "\n", encoding="utf-8")
 
 
 def call(*arguments: object) -> None:
