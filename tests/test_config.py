@@ -217,7 +217,7 @@ def test_pix2pix_keeps_its_published_noise_where_the_network_has_room_for_it():
     assert not recipe("pix2pix", size=32).inference.dropout
 
 
-@pytest.mark.parametrize(("size", "offers"), [(0, "--size 16"), (8, "--size 16"), (100, "--size 96 or --size 112"), (-16, "--size")])
+@pytest.mark.parametrize(("size", "offers"), [(0, "--size 32"), (8, "--size 32"), (100, "--size 96 or --size 112"), (-16, "--size")])
 def test_a_size_that_no_network_takes_is_refused_with_the_next_ones(size, offers):
     with pytest.raises(ConfigError, match=str(size)) as caught:
         recipe("cgan", size=size)

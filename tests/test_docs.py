@@ -137,7 +137,7 @@ def test_a_wrong_option_would_be_noticed(calls):
 def test_the_five_verbs_are_shown_for_each_kind_of_data():
     verbs = [line.split()[1] for line in commands(README, "pixloom")]
     for verb in ("inspect", "train", "resume", "evaluate", "translate"):
-        assert verbs.count(verb) == 3
+        assert verbs.count(verb) >= 3
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

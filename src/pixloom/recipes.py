@@ -79,11 +79,11 @@ def recipe(name: str, *, size: int) -> RunConfig:
     if name not in RECIPES:
         raise ConfigError(f"there is no recipe '{name}'", fix=nearest(name, RECIPES))
     if size < 16 or size % 16:
-        low, high = size // 16 * 16, -(-size // 16) * 16
+        offers = sorted({max(32, size // 16 * 16), max(32, -(-size // 16) * 16)})
         raise ConfigError(
             f"a training size of {size} px does not suit the networks",
             why="sizes are multiples of 16",
-            fix=f"--size {max(32, low)} or --size {high}",
+            fix=" or ".join(f"--size {offer}" for offer in offers),
         )
     return RECIPES[name](size)
 
