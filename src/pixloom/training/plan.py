@@ -24,7 +24,7 @@ SIZES = (64, 128, 256)
 
 SHORTEST_INTERVAL_IMAGES = 50
 
-STEP_SHARE = 0.9
+STEP_SHARE = 0.8
 """Share of the time that goes into steps; the rest is for previews, validation and checkpoints."""
 
 
