@@ -58,11 +58,6 @@ class Engine:
             warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")
             return [self.accelerator.prepare(thing) for thing in things]
 
-    def unwrap(self, network: nn.Module) -> nn.Module:
-        """The network itself, without wrappers."""
-        unwrapped: nn.Module = self.accelerator.unwrap_model(network, keep_fp32_wrapper=True)
-        return unwrapped
-
     def backward(self, loss: Tensor) -> None:
         """Back-propagate, with gradients averaged over the processes."""
         self.accelerator.backward(loss)
