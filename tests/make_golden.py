@@ -19,7 +19,7 @@ def trace(name: str, data: Path) -> list[dict[str, float]]:
     """The terms of twenty steps on random pictures."""
     settings = {"training__batch_size": 2} if name == "cgan" else {}
     config = tiny_config(data, name=name, **settings)
-    learner = Learner(config, channels=(1, 3), engine=Engine(config.training))
+    learner = Learner(config, channels=(1, 3), engine=Engine(config))
     rng = np.random.default_rng(0)
     rows = []
     for step in range(20):

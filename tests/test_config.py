@@ -107,7 +107,7 @@ def test_a_setting_given_twice_is_refused():
         parse_settings(["a=1", "b=2", "a=1"])
 
 
-@pytest.mark.parametrize("text", ["generator_optimizer.learning_rate=1e-4", "training.precision=no", "training.minutes=3", "critic=null"])
+@pytest.mark.parametrize("text", ["generator_optimizer.learning_rate=1e-4", "compute.precision=no", "training.minutes=3", "critic=null"])
 def test_values_that_must_work(config, text):
     override(config, parse_settings([text]))
 
@@ -149,8 +149,8 @@ def test_what_is_no_single_setting_is_refused(config, key):
         ("training.seed", -1),
         ("training.seed", 2**31),
         ("training.decay_start", 1.5),
-        ("training.device", "gpu"),
-        ("training.precision", "fp8"),
+        ("compute.device", "gpu"),
+        ("compute.precision", "fp8"),
         ("data.size", 4),
         ("data.jitter", 0.5),
         ("data.flip", "maybe"),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import Counter
+from collections.abc import Generator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixloom.data import transforms
-from pixloom.data.batch import Batch
-from pixloom.data.loading import Pictures, estimate_bytes, evaluation_batches, probe_channels, read_pair, training_batches
+from pixloom.data.batch import Batch, on_device
+from pixloom.data.loading import Pictures, evaluation_batches, probe_channels, read_pair, training_batches
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, DataError, ImageError
 from pixloom.images import to_model
@@ -66,7 +68,7 @@ def assert_equal(left: list[Batch], right: list[Batch]) -> None:
 
 
 def loader_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("pixloom-loader")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("pixloom-")]
 
 
 # --- Transforms ---
@@ -93,9 +95,33 @@ def test_crops_reach_every_place_and_flip_half() -> None:
         transforms.draw_crop(rng, height=7, width=9, size=8, flip=True)
 
 
-def test_flip_mirrors_left_and_right() -> None:
-    pixels = noise(8, 8, 3)
-    assert np.array_equal(transforms.apply(transforms.Crop(0, 0, True), pixels, size=8), np.fliplr(pixels))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("size", [5, 8, 12, 24])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_flip_mirrors_left_and_right(size: int, channels: int, dtype: type) -> None:
+    pixels = noise(30, 30, channels).astype(dtype)
+    flipped = transforms.apply(transforms.Crop(2, 3, True), pixels, size=size)
+    assert flipped.dtype == dtype
+    assert np.array_equal(flipped, np.fliplr(pixels[2 : 2 + size, 3 : 3 + size]))
+    assert np.array_equal(pixels, noise(30, 30, channels).astype(dtype))
+
+
+@given(st.integers(8, 300), st.integers(8, 300), st.integers(0, 2**31))
+@settings(max_examples=50, deadline=None)
+def test_draws_are_those_of_the_first_version(height: int, width: int, seed: int) -> None:
+    crop = transforms.draw_crop(np.random.default_rng(seed), height=height, width=width, size=8, flip=True)
+    rng = np.random.default_rng(seed)
+    top, left = rng.integers(0, [height - 8 + 1, width - 8 + 1])
+    assert crop == transforms.Crop(top, left, bool(rng.integers(2)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_planar_changes_the_memory_and_no_pixel(channels: int) -> None:
+    pixels = noise(5, 7, channels)
+    planar = transforms.planar(pixels)
+    assert np.array_equal(planar, pixels)
+    assert planar.transpose(2, 0, 1).flags.c_contiguous
+    assert transforms.planar(planar) is planar
 
 
 def test_fit_keeps_the_aspect() -> None:
@@ -169,30 +195,33 @@ def test_sixteen_bits_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("cache_gib", "cached"), [(1.0, True), (0.0, False)])
-def test_cache_holds_decoded_pictures_when_they_fit(records: list[Record], cache_gib: float, cached: bool) -> None:
+def test_cache_holds_decoded_pictures_that_fit(records: list[Record], cache_gib: float, cached: bool) -> None:
     pictures = pictures_of(records, cache_gib=cache_gib)
-    assert pictures.cached == cached
+    assert not pictures.holds(0)
     first = pictures.load(0)
+    assert pictures.holds(0) == cached
     records[0].source.unlink()
     assert (pictures.load(0) is first) == cached
     assert ("p0" in pictures.bad) != cached
 
 
-def test_estimate_is_the_memory_that_is_used(records: list[Record]) -> None:
-    pictures = pictures_of(records)
-    loaded = [pictures.load(index) for index in range(len(records))]
-    used = sum(one.source.nbytes + one.target.nbytes for one in loaded if one is not None and one.target is not None)
-    assert estimate_bytes(records, load_side=20, channels=(3, 3)) == used
-    assert estimate_bytes(records, load_side=20, channels=(3, None)) == used / 2
-    assert estimate_bytes([], load_side=20, channels=(3, 3)) == 0
+def test_cache_holds_as_many_as_fit(records: list[Record]) -> None:
+    sizes = [loaded.nbytes for index in range(7) if (loaded := pictures_of(records).load(index)) is not None]
+    pictures = pictures_of(records, cache_gib=sum(sizes[:3]) / 2**30)
+    for index in (2, 0, 1, 3, 4, 0, 2, 6):
+        pictures.load(index)
+    assert [pictures.holds(index) for index in range(7)] == [True, True, True, False, False, False, False]
 
 
 def test_halves_in_the_cache_do_not_keep_the_file(tmp_path: Path) -> None:
     loaded = pictures_of([Record("1", save(tmp_path / "1.png", noise(20, 40, 3)), sides=True)]).load(0)
     assert loaded is not None
-    assert loaded.source.flags.c_contiguous
     assert loaded.target is not None
-    assert loaded.target.flags.c_contiguous
+    for side in (loaded.source, loaded.target):
+        assert side.transpose(2, 0, 1).flags.c_contiguous
+        assert side.base is not None
+        assert side.base.nbytes == side.nbytes
+    assert loaded.nbytes == 2 * 20 * 20 * 3
 
 
 # --- Training batches ---
@@ -205,6 +234,24 @@ def test_batches_hold_aligned_pairs(records: list[Record]) -> None:
         assert torch.allclose(batch.source, -batch.target, atol=0.02)  # the negative, resized on its own
 
 
+@pytest.mark.parametrize("flip", [True, False])
+def test_a_sample_is_what_the_formulas_say(records: list[Record], flip: bool) -> None:
+    pictures = pictures_of(records)
+    for image, batch in enumerate(take(pictures, 21, batch_size=1, flip=flip)):
+        order = np.random.default_rng(np.random.SeedSequence([5, 0, image // 7])).permutation(7)
+        loaded = pictures.load(int(order[image % 7]))
+        assert loaded is not None
+        assert loaded.target is not None
+        rng = np.random.default_rng(np.random.SeedSequence([5, 1, image]))
+        top, left = rng.integers(0, [loaded.source.shape[0] - 15, loaded.source.shape[1] - 15])
+        mirrored = flip and rng.integers(2)
+        assert batch.ids == (loaded.id,)
+        for values, side in ((batch.source, loaded.source), (batch.target, loaded.target)):
+            cut = np.ascontiguousarray(side)[top : top + 16, left : left + 16]
+            assert values is not None
+            assert np.array_equal(values[0].numpy(), to_model(cut[:, ::-1] if mirrored else cut))
+
+
 def test_every_pass_holds_every_example_once_in_a_new_order(records: list[Record]) -> None:
     ids = [name for batch in take(pictures_of(records), 21, batch_size=1) for name in batch.ids]
     passes = [ids[start : start + 7] for start in (0, 7, 14)]
@@ -212,7 +259,7 @@ def test_every_pass_holds_every_example_once_in_a_new_order(records: list[Record
     assert len({tuple(one) for one in passes}) == 3
 
 
-@pytest.mark.parametrize("cache_gib", [0.0, 1.0])
+@pytest.mark.parametrize("cache_gib", [0.0, 1e-5, 1.0])
 def test_resume_is_the_same_run(records: list[Record], cache_gib: float) -> None:
     straight = take(pictures_of(records), 10)
     for start in (2, 6, 14):
@@ -300,6 +347,41 @@ def test_errors_in_a_thread_reach_the_consumer(records: list[Record]) -> None:
     assert not loader_threads()
 
 
+def test_examples_in_memory_need_no_threads(records: list[Record]) -> None:
+    pictures = pictures_of(records)
+    decoded = take(pictures, 9)
+    stream = training_batches(pictures, batch_size=2, seed=5, start_image=0, size=16, flip=True)
+    again = list(islice(stream, 9))
+    assert not loader_threads()
+    stream.close()
+    assert_equal(decoded, again)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_batch_is_nobody_elses_memory(records: list[Record], batch_size: int) -> None:
+    pictures = pictures_of(records, load_side=16)
+    before = take(pictures, 7, batch_size=batch_size)
+    for batch in take(pictures, 7, batch_size=batch_size):
+        batch.source.zero_()
+    assert_equal(before, take(pictures, 7, batch_size=batch_size))
+
+
+def test_an_error_where_no_thread_works_reaches_the_consumer_too(records: list[Record]) -> None:
+    broken = False
+
+    def fail(source: np.ndarray, target: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        if broken:
+            raise RuntimeError("the task is broken")
+        return encode(source, target)
+
+    pictures = pictures_of(records, encode=fail)
+    take(pictures, 7)
+    broken = True
+    with pytest.raises(RuntimeError, match="the task is broken"):
+        take(pictures, 1)
+    assert not loader_threads()
+
+
 def test_loading_works_ahead_but_not_without_end(records: list[Record]) -> None:
     calls: list[int] = []
 
@@ -313,6 +395,88 @@ def test_loading_works_ahead_but_not_without_end(records: list[Record]) -> None:
     next(stream)
     stream.close()
     assert 16 <= len(calls) <= 40
+
+
+# --- From one size to the next ---
+
+
+def test_pictures_are_set_up_without_reading_any(records: list[Record], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    real = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *given, **named: opened.append(path) or real(path, *given, **named))
+    pictures = pictures_of(records, load_side=40)
+    assert not opened
+    pictures.load(0)
+    assert opened == [records[0].source, records[0].target]
+
+
+def test_another_size_continues_the_same_order(records: list[Record]) -> None:
+    straight = take(pictures_of(records), 10)
+    grown = take(pictures_of(records, load_side=40), 6, start_image=8, size=32)
+    assert [batch.ids for batch in grown] == [batch.ids for batch in straight[4:]]
+    assert grown[0].source.shape == (2, 3, 32, 32)
+    assert_equal(grown, take(pictures_of(records, load_side=40), 10, size=32)[4:])
+
+
+def test_closed_batches_keep_no_picture_in_memory(records: list[Record]) -> None:
+    pictures = pictures_of(records)
+    stream = training_batches(pictures, batch_size=2, seed=5, start_image=0, size=16, flip=True)
+    list(islice(stream, 9))
+    kept = [weakref.ref(pictures.load(index)) for index in range(7)]
+    assert all(one() is not None for one in kept)
+    stream.close()
+    del pictures, stream
+    assert all(one() is None for one in kept)
+
+
+# --- On a device ---
+
+
+def counted_batches(made: list[int], *, stop: int = 100) -> Generator[Batch, None, None]:
+    """Batches that are numbered as they are made; a negative number is written when they are closed."""
+    try:
+        for number in range(stop):
+            made.append(number)
+            yield Batch(torch.full((1, 1, 2, 2), float(number)), None, (str(number),), {"label": torch.zeros(1)})
+    finally:
+        made.append(-1)
+
+
+def test_on_the_cpu_batches_come_as_they_are() -> None:
+    made: list[int] = []
+    given = counted_batches(made)
+    stream = on_device(given, device=torch.device("cpu"))
+    first = next(stream)
+    assert (made, first.ids, loader_threads()) == ([0], ("0",), [])
+    stream.close()
+    assert made == [0, -1]
+    pinned = first.pin().source
+    assert pinned.is_pinned() if torch.cuda.is_available() else pinned is first.source
+
+
+def test_on_a_device_the_next_batch_is_made_while_one_is_in_use() -> None:
+    made: list[int] = []
+    given = counted_batches(made)
+    stream = on_device(given, device=torch.device("meta"))
+    batches = list(islice(stream, 3))
+    assert [batch.ids for batch in batches] == [("0",), ("1",), ("2",)]
+    assert {values.device.type for batch in batches for values in (batch.source, batch.condition["label"])} == {"meta"}
+    assert loader_threads()
+    stream.close()
+    assert not loader_threads()
+    assert made in ([0, 1, 2, -1], [0, 1, 2, 3, -1])  # the next was under way, or had not begun
+
+
+def test_on_a_device_all_batches_come_and_errors_too() -> None:
+    assert len(list(on_device(counted_batches([], stop=3), device=torch.device("meta")))) == 3
+
+    def broken() -> Generator[Batch, None, None]:
+        yield from counted_batches([], stop=1)
+        raise DataError("no more pictures")
+
+    with pytest.raises(DataError, match="no more pictures"):
+        list(on_device(broken(), device=torch.device("meta")))
+    assert not loader_threads()
 
 
 # --- Evaluation batches ---

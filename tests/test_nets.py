@@ -157,7 +157,12 @@ def test_dropout_as_noise_is_explicit(name, options):
     network = small(name, norm="instance", **options)
     picture = torch.randn(1, 1, 64, 64)
     L.set_inference(network, statistics="running", dropout=True)
-    assert not torch.equal(network(picture), network(picture))
+    L.set_noise_seed(network, 1)
+    first = network(picture)
+    assert torch.equal(first, network(picture))
+    torch.testing.assert_close(first[0], network(torch.cat([picture, -picture]))[0], atol=1e-5, rtol=1e-5)
+    L.set_noise_seed(network, 2)
+    assert not torch.allclose(first, network(picture), atol=1e-3)
     L.set_inference(network, statistics="running", dropout=False)
     assert torch.equal(network(picture), network(picture))
     plain = build(name, network.options | {"dropout": 0.0}).eval()
@@ -178,6 +183,54 @@ def test_dropout_keeps_the_mean():
     dropped = L.Dropout(0.25)(torch.ones(1, 1, 200, 200))
     assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
     assert dropped.max().item() == pytest.approx(1 / 0.75)
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
+def test_dropout_as_noise_drops_its_share_everywhere(probability):
+    layer = L.Dropout(probability).eval()
+    layer.as_noise = True
+    kept = layer(torch.ones(2, 64, 32, 32)) > 0
+    assert torch.equal(kept[0], kept[1])
+    for axes in ((0, 1, 2), (0, 2, 3), (0, 1, 3)):
+        assert kept.float().mean(axes).sub(1 - probability).abs().max() < 0.12
+    assert kept.float().mean().item() == pytest.approx(1 - probability, abs=0.01)
+    assert layer(torch.ones(1, 4, 8, 8)).max().item() == pytest.approx(1 / (1 - probability))
+
+
+def test_dropout_layers_of_one_network_drop_differently():
+    network = nn.Sequential(L.Dropout(0.5), L.Dropout(0.5)).eval()
+    L.set_inference(network, statistics="running", dropout=True)
+    for seed in (0, 7, 2**63 - 1):
+        L.set_noise_seed(network, seed)
+        first, second = (layer(torch.ones(1, 8, 16, 16)) > 0 for layer in network)
+        assert (first == second).float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("layer", "plain", "side"), [(L.Halving, nn.Conv2d, 2), (L.Doubling, nn.ConvTranspose2d, 1)])
+def test_the_innermost_layers_leave_out_only_what_meets_padding(layer, plain, side, bias):
+    ours, theirs = layer(5, 7, bias=bias), plain(5, 7, 4, 2, 1, bias=bias)
+    theirs.load_state_dict(ours.state_dict())
+    for shape in ((3, 5, side, side), (1, 5, 4, 6)):
+        maps = torch.randn(shape)
+        x, y = maps.clone().requires_grad_(), maps.clone().requires_grad_()
+        torch.testing.assert_close(ours(x), theirs(y), atol=1e-5, rtol=1e-5)
+        ours(x).square().sum().backward()
+        theirs(y).square().sum().backward()
+        torch.testing.assert_close(x.grad, y.grad, atol=1e-4, rtol=1e-4)
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=1e-4)
+            mine.grad = other.grad = None
+
+
+def test_a_pass_that_is_not_tracked_leaves_the_statistics_alone():
+    norm, maps = L.BatchNorm2d(3), torch.randn(4, 3, 5, 5)
+    with L.untracked():
+        untracked = norm(maps)
+    assert (norm.running_mean == 0).all()
+    assert norm.num_batches_tracked == 0
+    assert torch.equal(untracked, norm(maps))
+    assert (norm.running_mean != 0).all()
 
 
 # --- the published sizes ----------------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 def test_every_method_overfits_one_batch(pairs, name, settings):
     config = tiny_config(pairs, name=name, generator_optimizer__learning_rate=2e-3, **settings)
     config = override(config, {"generator.options.width": 8})
-    learner = Learner(config, channels=(1, 3), engine=Engine(config.training))
+    learner = Learner(config, channels=(1, 3), engine=Engine(config))
     torch.manual_seed(0)
     source = torch.rand(2, 1, 16, 16) * 2 - 1
     batch = Batch(source, torch.cat([source, -source, source**2], dim=1), ("a", "b"))
@@ -92,7 +92,7 @@ def test_golden_losses_of_twenty_steps(pairs, name):
 
 def test_one_generator_pass_serves_both_updates(pairs):
     config = tiny_config(pairs)
-    learner = Learner(config, channels=(1, 3), engine=Engine(config.training))
+    learner = Learner(config, channels=(1, 3), engine=Engine(config))
     passes = []
     learner.generator.register_forward_hook(lambda *_: passes.append(1))
     learner.step(Batch(torch.zeros(1, 1, 16, 16), torch.zeros(1, 3, 16, 16), ("a",)))
@@ -101,7 +101,7 @@ def test_one_generator_pass_serves_both_updates(pairs):
 
 def test_critic_is_not_trained_by_the_generators_step(pairs):
     config = tiny_config(pairs, losses__critic_weight=1e-30)
-    learner = Learner(config, channels=(1, 3), engine=Engine(config.training))
+    learner = Learner(config, channels=(1, 3), engine=Engine(config))
     batch = Batch(torch.rand(1, 1, 16, 16), torch.rand(1, 3, 16, 16), ("a",))
     learner.step(batch)
     assert all(p.requires_grad for p in learner.critic.parameters())
@@ -133,7 +133,7 @@ def test_critic_is_not_trained_by_the_generators_step(pairs):
         ("training.num_critic", 2),
         ("training.seed", 1),
         ("training.ema_halflife_images", 4.0),
-        ("training.precision", "bf16"),
+        ("compute.precision", "bf16"),
         ("generator.options.noise_channels", 2),
         ("data.flip", False),
         ("data.jitter", 1.5),
@@ -186,9 +186,11 @@ def test_ema_halves_the_distance_in_one_halflife():
         network.weight.fill_(3.0)
         network.running_mean.fill_(4.0)
     for _ in range(4):
-        ema.update(network, num_images=2)
+        ema.update(network, num_images=2, sound=torch.tensor(True))
     assert ema.network.weight.tolist() == pytest.approx([2.0, 2.0])  # from 1 half-way to 3
     assert ema.network.running_mean.tolist() == pytest.approx([2.0, 2.0])
+    ema.update(network, num_images=2, sound=torch.tensor(False))
+    assert ema.network.weight.tolist() == pytest.approx([2.0, 2.0])
 
 
 def test_weights_meet_terms_in_one_place():
@@ -461,9 +463,9 @@ def test_previews_of_a_time_that_was_gone_back_on_are_removed(stopped):
 
 def test_ema_counts_the_images_of_every_critic_step(pairs, monkeypatch):
     seen = []
-    monkeypatch.setattr(Ema, "update", lambda self, network, *, num_images: seen.append(num_images))
+    monkeypatch.setattr(Ema, "update", lambda self, network, *, num_images, sound: seen.append(num_images))
     config = tiny_config(pairs, training__num_critic=3, training__batch_size=2, training__ema_halflife_images=5.0)
-    learner = Learner(config, channels=(1, 3), engine=Engine(config.training))
+    learner = Learner(config, channels=(1, 3), engine=Engine(config))
     for step in range(6):
         learner.step(Batch(torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16), ("a", "b")), train_generator=step % 3 == 2)
     assert sum(seen) == 6 * 2
@@ -641,7 +643,7 @@ def test_two_processes_give_the_update_of_the_joined_batch(pairs, tmp_path):
 
 def test_a_batch_that_does_not_divide_is_refused(pairs, monkeypatch):
     config = tiny_config(pairs, training__batch_size=3)
-    engine = Engine(config.training)
+    engine = Engine(config)
     assert engine.world_size == 1
 
     class Two:
@@ -649,7 +651,7 @@ def test_a_batch_that_does_not_divide_is_refused(pairs, monkeypatch):
 
     monkeypatch.setattr("pixloom.training.engine.Accelerator", lambda **_: Two())
     with pytest.raises(ConfigError, match="does not divide over 2 processes") as error:
-        Engine(config.training)
+        Engine(config)
     assert "training.batch_size=4" in str(error.value)
 
 

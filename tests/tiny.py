@@ -42,5 +42,5 @@ def tiny_config(data: Path, *, name: str = "pix2pix", size: int = 16, **settings
     """A recipe with narrow networks and a few images; settings use double underscores for dots."""
     narrow = {key: value for key, value in NARROW.items() if not (name == "regression" and key.startswith("critic"))}
     critic = {} if name != "pix2pix" else {"critic.options.layers": 1}
-    base = {"data.path": str(data), "training.images": 12, "training.device": "cpu", "training.log_every_images": 2, "data.holdout": 0.2}
+    base = {"data.path": str(data), "training.images": 12, "compute.device": "cpu", "training.log_every_images": 2, "data.holdout": 0.2}
     return override(recipe(name, size=size), base | narrow | critic | {key.replace("__", "."): value for key, value in settings.items()})

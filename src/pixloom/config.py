@@ -50,7 +50,14 @@ class DataConfig(Section):
     holdout: float = Field(
         0.1, ge=0.0, lt=1.0, description="share of the training pictures set aside for validation when the data has no validation split"
     )
-    cache_gib: float = Field(2.0, ge=0.0, description="decoded pictures are kept in memory when they all fit in this much")
+    cache_gib: float = Field(2.0, ge=0.0, description="decoded pictures are kept in memory, as many as fit in this much")
+    device_gib: float = Field(4.0, ge=0.0, description="with CUDA, examples are kept on the card when they all fit in this much")
+    first_size: int | None = Field(
+        None,
+        ge=8,
+        le=4096,
+        description="train small, finish large: start with crops of this side and double it in equal shares of the run up to data.size",
+    )
 
 
 class NetworkConfig(Section):
@@ -86,10 +93,11 @@ class TrainingConfig(Section):
     minutes: float | None = Field(None, gt=0.0, description="wall-clock budget; images is then estimated from measured steps")
     epochs: float = Field(200.0, gt=0.0, description="passes over the data when neither images nor minutes is given")
     batch_size: int = Field(1, ge=1, description="images per update over all processes")
+    batch_scaling: Literal["none", "sqrt", "linear"] = Field(
+        "none", description="learning rates times sqrt(batch_size / the recipe's), or times the ratio itself; none: as they are set"
+    )
     num_critic: int = Field(1, ge=1, description="critic updates per generator update (n_critic)")
     seed: int = Field(0, ge=0, lt=2**31, description="of everything random: the same seed gives the same run")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto, cpu, cuda or mps")
-    precision: Literal["no", "bf16"] = Field("no", description="mixed precision: no or bf16")
     decay_start: float = Field(0.5, ge=0.0, le=1.0, description="share of the run after which the learning rate falls linearly to zero")
     ema_halflife_images: float | None = Field(None, gt=0.0, description="half-life of the averaged generator; None: no averaging")
     clip_norm: float | None = Field(None, gt=0.0, description="largest gradient norm; None: no clipping")
@@ -101,6 +109,23 @@ class TrainingConfig(Section):
     best_metric: str = Field(
         "auto", description="validation metric that chooses the best model; auto: lpips where its weights are found, else ssim"
     )
+
+
+class ComputeConfig(Section):
+    """How the same mathematics is computed: what is fast differs by machine, so ``auto`` means as ``pixloom tune`` measured here."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto, cpu, cuda or mps")
+    precision: Literal["auto", "no", "bf16"] = Field("auto", description="no, or bf16 for mixed precision; auto: as tuned, else no")
+    memory_format: Literal["auto", "contiguous", "channels_last"] = Field(
+        "auto", description="order of a picture's numbers in memory: contiguous or channels_last; auto: as tuned, else contiguous"
+    )
+    compile: Literal["auto", "no", "default", "reduce-overhead"] = Field(
+        "auto", description="torch.compile of the networks, by its mode (reduce-overhead: CUDA graphs); auto: as tuned, else no"
+    )
+    threads: int | None = Field(None, ge=1, description="CPU threads of the networks; None: as tuned, else torch's own choice")
+    accumulate: int = Field(1, ge=1, description="a batch is worked through in so many parts: less memory, the generator runs twice")
+    recompute_activations: bool = Field(False, description="activations are computed anew in the backward pass: less memory, more time")
+    keep_heap: bool = Field(True, description="on Linux CPUs the process keeps its memory between steps instead of giving it back")
 
 
 class InferenceConfig(Section):
@@ -123,6 +148,7 @@ class RunConfig(Section):
     generator_optimizer: OptimizerConfig = OptimizerConfig()
     critic_optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
+    compute: ComputeConfig = ComputeConfig()
     inference: InferenceConfig = InferenceConfig()
 
 
@@ -153,8 +179,8 @@ def override(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
 def parse_settings(texts: list[str]) -> dict[str, Any]:
     """Read ``section.key=value`` texts; values are YAML scalars or lists.
 
-    >>> parse_settings(["training.batch_size=4", "losses.pixel=l2", "critic_optimizer.learning_rate=1e-4", "training.precision=no"])
-    {'training.batch_size': 4, 'losses.pixel': 'l2', 'critic_optimizer.learning_rate': 0.0001, 'training.precision': 'no'}
+    >>> parse_settings(["training.batch_size=4", "losses.pixel=l2", "critic_optimizer.learning_rate=1e-4", "compute.precision=no"])
+    {'training.batch_size': 4, 'losses.pixel': 'l2', 'critic_optimizer.learning_rate': 0.0001, 'compute.precision': 'no'}
 
     Raises:
         ConfigError: no such text, no YAML, or one key twice.

@@ -21,6 +21,12 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says where there is no more space."""
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept for this user: ``$PIXLOOM_CACHE``, else ``pixloom`` in the system's place for caches."""
+    own = os.environ.get("PIXLOOM_CACHE")
+    return Path(own).expanduser() if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pixloom"
+
+
 @contextmanager
 def writing(what: str, where: Path) -> Iterator[None]:
     """Turn the system's refusals (disk full, not writable) into one clear error.
@@ -60,15 +66,25 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OutputError: the disk is full or the place is not writable.
     """
-    with writing(f"the file {path.name}", path):
+    with new_file(path, what=f"the file {path.name}") as draft:
+        draft.write_bytes(data)
+
+
+@contextmanager
+def new_file(path: Path, *, what: str) -> Iterator[Path]:
+    """A draft file to fill; when the block ends well it stands under its name, else nothing has changed.
+
+    Raises:
+        OutputError: the disk is full or the place is not writable.
+    """
+    with writing(what, path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
         draft = Path(name)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            yield draft
+            _sync(draft)
             draft.chmod(0o644)
             draft.replace(path)
         finally:

@@ -89,6 +89,32 @@ def train(
 
 
 @app.command()
+def tune(
+    data: Annotated[str | None, typer.Argument(help="The data to be trained on.")] = None,
+    *,
+    task: Annotated[str | None, typer.Option(help="As for train.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="As for train.")] = None,
+    size: Annotated[int | None, typer.Option(help="As for train.")] = None,
+    direction: Annotated[str | None, typer.Option(help="As for train.")] = None,
+    layout: Layout = "auto",
+    source: Source = None,
+    target: Target = None,
+    device: Annotated[str | None, typer.Option(help="auto (when left out), cpu, cuda or mps.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")] = None,
+    config: Annotated[Path | None, typer.Option(help="As for train.")] = None,
+) -> None:
+    """Measure once how these networks train fastest on this machine (threads, memory format, bf16, torch.compile), and remember it.
+
+    Takes a minute or two. Give it what you will give to train, which then uses the result and says so.
+    """
+    from pixloom.cli import work
+
+    place = {"layout": layout, "source_folder": source, "target_folder": target}
+    wishes = {"task": task, "recipe_name": recipe, "size": size, "direction": direction, "device": device}
+    work.tune(data, place=place, wishes=wishes, settings=settings or [], config=config)
+
+
+@app.command()
 def resume(run: Annotated[Path, typer.Argument(help="The run folder.")], *, weights: Weights = None) -> None:
     """Go on with a run that was stopped or killed, bit for bit as if nothing had happened."""
     from pixloom.cli import work
@@ -98,7 +124,7 @@ def resume(run: Annotated[Path, typer.Argument(help="The run folder.")], *, weig
 
 @app.command()
 def translate(
-    model: Annotated[Path, typer.Argument(help="A model folder or a run folder.")],
+    model: Annotated[Path, typer.Argument(help="A model folder, a run folder, or an exported .onnx file.")],
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders or quoted patterns such as 'photos/*.jpg'.")],
     *,
     out: Annotated[Path, typer.Option(help="Folder for the translated pictures, which keep their names and tree.")],
@@ -121,6 +147,9 @@ def translate(
     keep_alpha: Annotated[bool, typer.Option("--keep-alpha", help="Give the source's transparency back.")] = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
+    runtime: Annotated[
+        str, typer.Option(help="auto (the fastest here for an exported model, else torch), torch, onnxruntime or openvino.")
+    ] = "auto",
 ) -> None:
     """Translate pictures with a trained model; any size, one bad file does not stop the rest (exit code 2 if any failed)."""
     from pixloom.cli import work
@@ -136,7 +165,21 @@ def translate(
         keep_alpha=keep_alpha,
         overwrite=overwrite,
         device=device,
+        runtime=runtime,
     )
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="A model folder or a run folder.")],
+    *,
+    out: Annotated[Path | None, typer.Option(help="The .onnx file; else model.onnx in the model folder, where translate finds it.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model as one ONNX file, check it against torch, and measure which runtime translates fastest with it here."""
+    from pixloom.cli import work
+
+    work.export(model, out=out, overwrite=overwrite)
 
 
 @app.command()

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGES = ("torch", "numpy", "pillow", "safetensors", "accelerate", "torchmetrics", "pydantic")
-EXTRAS = {"tifffile": "data", "imagecodecs": "data", "tensorboard": "tensorboard"}
+EXTRAS = {
+    "tifffile": "data",
+    "imagecodecs": "data",
+    "tensorboard": "tensorboard",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "export",
+    "openvino": "openvino",
+}
 LEAST_FREE_GIB, LEAST_MEMORY_GIB = 2.0, 2.0
 GIB = 2**30
 

@@ -28,27 +28,35 @@ def train(
     dry_run: bool,
 ) -> None:
     """Plan, print the plan, train."""
-    parsed = parse_settings(list(settings))
-    _check_wishes(wishes, parsed, config=config)
     if out is None and not dry_run:
         raise ConfigError("--out is missing", fix="name the run folder to make, e.g. --out runs/x, or only look with --dry-run")
     _use_weights(weights)
-    print("looking at the data ...", file=sys.stderr, flush=True)
-    from pixloom.training.loop import train as run
-    from pixloom.training.plan import complete, make_plan
-
-    if config is not None:
-        plan = complete(override(load_config(config), _changes(data, place, wishes, parsed)))
-    elif data is None:
-        raise ConfigError("the data is missing", fix="pixloom train FOLDER --out runs/x")
-    else:
-        given = {name: value for name, value in wishes.items() if value is not None}
-        plan = make_plan(data, data_settings=place, settings=parsed, **given)
+    plan = _plan(data, place=place, wishes=wishes, settings=settings, config=config)
     if dry_run:
         _print_cost(plan, out=out or Path("."))
         return
     assert out is not None
+    from pixloom.training.loop import train as run
+
     _finish(run(plan, out=out))
+
+
+def tune(
+    data: str | None,
+    *,
+    place: Mapping[str, Any],
+    wishes: Mapping[str, Any],
+    settings: Sequence[str],
+    config: Path | None,
+) -> None:
+    """Measure how the training of a plan computes fastest here, print it and remember it."""
+    from pixloom.training.tuning import tune as measure
+
+    plan = _plan(data, place=place, wishes=wishes, settings=settings, config=config)
+    size, batch = plan.config.data.size, plan.config.training.batch_size
+    typer.echo(f"{plan.config.generator.name} at {size} px, batch {batch}:")
+    best = measure(plan.config, channels=plan.network_channels, say=typer.echo)
+    typer.echo(f"remembered: {', '.join(f'{name} {value}' for name, value in best.items())}; training with these networks will use it")
 
 
 def resume(run: Path, *, weights: Path | None) -> None:
@@ -71,12 +79,16 @@ def translate(
     keep_alpha: bool,
     overwrite: bool,
     device: str,
+    runtime: str,
 ) -> None:
     """Translate files; exit code 2 when any failed."""
+    from pixloom.inference.choice import find_model, open_model
+
+    opened, description = open_model(find_model(model), runtime=runtime, device=device)  # it loads while the rest is imported
     from pixloom.inference.batch import find_jobs, translate_files
     from pixloom.inference.translator import Translator
 
-    translator = Translator.from_pretrained(model, device=device)
+    translator = Translator(opened, description)
     working_size, channels = _working_size(size), translator.output_channels
     jobs = find_jobs(
         inputs, out=out, channels=channels, recursive=recursive, image_format=image_format, keep_alpha=keep_alpha, overwrite=overwrite
@@ -96,6 +108,22 @@ def translate(
     typer.echo(f"{len(report.done)} of {len(jobs)} translated into {out}" + (f", {len(report.failed)} failed" if report.failed else ""))
     if report.failed:
         raise typer.Exit(2)
+
+
+def export(model: Path, *, out: Path | None, overwrite: bool) -> None:
+    """Export a model and say how far and how fast its translations are."""
+    print("exporting the model; this takes a minute ...", file=sys.stderr, flush=True)
+    from pixloom.inference.export import export_onnx
+
+    exported = export_onnx(model, out=out, overwrite=overwrite)
+    typer.echo(f"wrote {exported.path} ({exported.path.stat().st_size / 2**20:.1f} MiB)")
+    typer.echo(f"compared with torch at {', '.join(f'{width} x {height}' for height, width in exported.sizes)} pixels:")
+    for name, difference in exported.differences.items():
+        refused = "" if name in exported.seconds else "; too far, it will not be used"
+        typer.echo(f"  {name:12} differs by up to {difference.largest:.1e}, by {difference.mean:.1e} in the mean{refused}")
+    typer.echo(f"time for a picture of {exported.sizes[1][1]} x {exported.sizes[1][0]} pixels on this machine:")
+    for name, seconds in exported.seconds.items():
+        typer.echo(f"  {name:12} {1000 * seconds:8.1f} ms")
 
 
 def evaluate(
@@ -218,7 +246,7 @@ _KEYS = {
     "minutes": "training.minutes",
     "seed": "training.seed",
     "direction": "task.direction",
-    "device": "training.device",
+    "device": "compute.device",
 }
 """Options of ``train`` that are a setting of their own."""
 
@@ -273,11 +301,28 @@ def _working_size(text: str) -> Any:
     return int(text)
 
 
+def _plan(data: str | None, *, place: Mapping[str, Any], wishes: Mapping[str, Any], settings: Sequence[str], config: Path | None) -> Any:
+    """The run that the command line asks for."""
+    parsed = parse_settings(list(settings))
+    _check_wishes(wishes, parsed, config=config)
+    print("looking at the data ...", file=sys.stderr, flush=True)
+    from pixloom.training.plan import complete, make_plan
+
+    if config is not None:
+        return complete(override(load_config(config), _changes(data, place, wishes, parsed)))
+    if data is None:
+        raise ConfigError("the data is missing", fix="name a folder of pictures, or a run's config with --config")
+    given = {name: value for name, value in wishes.items() if value is not None}
+    return make_plan(data, data_settings=place, settings=parsed, **given)
+
+
 def _print_cost(plan: Any, *, out: Path) -> None:
     from pixloom.training.engine import Engine
-    from pixloom.training.preflight import measured
+    from pixloom.training.preflight import checked
+    from pixloom.training.tuning import tuned
 
-    measured(plan, Engine(plan.config.training), out=out)
+    plan = tuned(plan)
+    checked(plan, Engine(plan.config), out=out)
 
 
 def _default_run(place: Mapping[str, Any], task: str | None) -> list[str]:
@@ -286,11 +331,12 @@ def _default_run(place: Mapping[str, Any], task: str | None) -> list[str]:
     from pixloom.training.engine import Engine
     from pixloom.training.plan import make_plan
     from pixloom.training.preflight import describe, measure
+    from pixloom.training.tuning import tuned
 
     settings = dict(place)
     try:
-        plan = make_plan(settings.pop("path"), data_settings=settings, task=task)
-        return describe(plan, measure(plan, Engine(plan.config.training)))
+        plan = tuned(make_plan(settings.pop("path"), data_settings=settings, task=task))
+        return describe(plan, measure(plan, Engine(plan.config)))
     except PixloomError as error:
         return [str(error)]
 

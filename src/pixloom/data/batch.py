@@ -1,7 +1,9 @@
-"""The batch: what one step of training sees."""
+"""The batch: what one step of training sees, and its way to the device."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -30,9 +32,49 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
+        return self._each(lambda values: values.to(device, non_blocking=True))
+
+    def pin(self) -> Batch:
+        """The same batch in page-locked memory, from which CUDA copies without waiting; itself where there is no CUDA."""
+        return self._each(pinned)
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         return replace(
             self,
-            source=self.source.to(device, non_blocking=True),
-            target=None if self.target is None else self.target.to(device, non_blocking=True),
-            condition={name: value.to(device, non_blocking=True) for name, value in self.condition.items()},
+            source=change(self.source),
+            target=None if self.target is None else change(self.target),
+            condition={name: change(value) for name, value in self.condition.items()},
         )
+
+
+def pinned(values: torch.Tensor) -> torch.Tensor:
+    """The same values in page-locked memory; themselves where they are on a device already, or there is no CUDA."""
+    return values.pin_memory() if values.is_cpu and torch.cuda.is_available() else values
+
+
+def on_device(batches: Generator[Batch, None, None], *, device: torch.device) -> Generator[Batch, None, None]:
+    """The same batches on a device, each made and copied while the one before is in use; close it to close them too.
+
+    On the CPU there is nothing to copy, and making a batch aside would take a core from the step: they come as they are.
+
+    Args:
+        batches: from :func:`pixloom.data.loading.training_batches` or like it.
+        device: where the step is computed, on its default stream.
+    """
+    if device.type == "cpu":
+        yield from batches
+        return
+
+    def copied() -> Batch | None:
+        batch = next(batches, None)
+        return None if batch is None else batch.pin().to(device)
+
+    pool = ThreadPoolExecutor(1, thread_name_prefix="pixloom-upload")
+    try:
+        coming = pool.submit(copied)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(copied)
+            yield batch
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        batches.close()

@@ -1,4 +1,4 @@
-"""From records to batches: a cache of decoded pairs, an order that resumes at the exact sample, and threads that work ahead.
+"""From records to batches: a cache of decoded pairs, an order that resumes at the exact sample, and threads that decode ahead.
 
 All randomness is a pure function of the seed and of where a sample stands in the run:
 
@@ -7,41 +7,46 @@ All randomness is a pure function of the seed and of where a sample stands in th
     crop and flip of sample i drawn from SeedSequence([seed, 1, i])
 
 so the number of images seen is all the state that a resumed run needs, and the number of processes changes nothing.
+
+Threads are for files. An example whose pixels are in memory is made where it is asked for: that takes a fraction of a millisecond, and a
+thread would take the core from the network for as long, and for the two switches as well.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import count
 from threading import Lock
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from pixloom.data import transforms
 from pixloom.data.batch import Batch
-from pixloom.data.pairs import align, header_of, probe_channels, read_pair
+from pixloom.data.pairs import align, probe_channels, read_pair
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, DataError, PixloomError
 
-__all__ = ["Encode", "Loaded", "Pictures", "evaluation_batches", "probe_channels", "read_pair", "training_batches"]
+__all__ = ["Encode", "Example", "Examples", "Loaded", "Pictures", "evaluation_batches", "probe_channels", "read_pair", "training_batches"]
 
 Encode = Callable[[np.ndarray, np.ndarray | None], tuple[np.ndarray, np.ndarray | None]]
-"""The task's: H W C pixels of source and target -> C H W float32 in [-1, 1]."""
-
-ESTIMATE_HEADERS = 512
-"""How many files are looked at to estimate the memory of all; the short side is fixed, so that they differ by aspect ratio alone."""
+"""The task's: H W C pixels of source and target -> C H W float32 in [-1, 1], in memory of their own."""
 
 WORKERS = max(1, min(8, (os.cpu_count() or 2) - 1))
 """Decoding threads; reading and resizing leave the interpreter lock free."""
 
 AHEAD = 2
 """Batches prepared ahead of the one in use."""
+
+
+Draw = Callable[[int, int], transforms.Crop]
+"""Draws the crop of a sample from the height and width of its picture."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,47 @@ class Loaded:
     source: np.ndarray
     target: np.ndarray | None
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the pixels."""
+        return self.source.nbytes + (0 if self.target is None else self.target.nbytes)
+
 
 @dataclass(frozen=True)
-class _Example:
-    """One example ready for a batch: C size size, float32 in [-1, 1]."""
+class Example:
+    """One example as a network sees it: C H W, float32 in [-1, 1]."""
 
     id: str
-    source: np.ndarray
-    target: np.ndarray | None
+    source: torch.Tensor
+    target: torch.Tensor | None
+
+
+class Examples(Protocol):
+    """The examples of one split, by their place in it, wherever they are kept. Used from several threads."""
+
+    @property
+    def load_side(self) -> int:
+        """Short side in pixels; no larger square can be cut."""
+        ...
+
+    @property
+    def bad(self) -> Mapping[str, str]:
+        """Why an example could not be used, by its id; filled as they are met."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def holds(self, index: int) -> bool:
+        """Whether an example is at hand, so that cutting it reads no file."""
+        ...
+
+    def cut(self, index: int, draw: Draw, *, size: int) -> Example | None:
+        """A square of an example; None when it is bad."""
+        ...
 
 
 class Pictures:
-    """The decoded pairs of one split with their short side at ``load_side``, kept in memory when they all fit.
+    """The decoded pairs of one split with their short side at ``load_side``; as many are kept in memory as fit.
 
     Pixels stay in the file's type (8 or 16 bit) until :data:`Encode`. It may be used from several threads.
 
@@ -77,7 +111,6 @@ class Pictures:
     Attributes:
         bad: why an example could not be used, by its id; filled as they are met.
         resized: targets that were resized to the size of their source, by id.
-        cached: whether decoded pictures are kept.
     """
 
     def __init__(
@@ -87,29 +120,43 @@ class Pictures:
         self.encode, self.load_side, self.channels = encode, load_side, channels
         self.bad: dict[str, str] = {}
         self.resized: dict[str, str] = {}
-        self.cached = estimate_bytes(self.records, load_side=load_side, channels=channels) <= cache_gib * 2**30
-        self._cache: dict[int, Loaded] = {}
+        self._room = cache_gib * 2**30
+        self._kept: dict[int, Loaded] = {}
         self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self.records)
 
+    def holds(self, index: int) -> bool:
+        """Whether the example at a place in the records is in memory."""
+        return index in self._kept
+
     def load(self, index: int) -> Loaded | None:
         """The example at a place in the records; None when it is bad, which is recorded once in :attr:`bad`."""
+        if (kept := self._kept.get(index)) is not None:
+            return kept
         record = self.records[index]
-        if (loaded := self._cache.get(index)) is not None:
-            return loaded
         if record.id in self.bad:
             return None
         try:
-            loaded = self._decode(record)
+            return self._keep(index, self._decode(record))
         except (PixloomError, OSError, MemoryError) as error:
             with self._lock:
                 self.bad.setdefault(record.id, _reason(error))
             return None
-        if self.cached:
-            self._cache[index] = loaded
-        return loaded
+
+    def cut(self, index: int, draw: Draw, *, size: int) -> Example | None:
+        """A square of the example at a place in the records, encoded; None when it is bad."""
+        loaded = self.load(index)
+        return None if loaded is None else _encoded(self.encode, loaded, draw(*loaded.source.shape[:2]), size=size)
+
+    def _keep(self, index: int, loaded: Loaded) -> Loaded:
+        """What was decoded; kept where there is still room. Nothing is thrown out: a pass asks for each once, in a new order."""
+        with self._lock:
+            if index not in self._kept and loaded.nbytes <= self._room:
+                self._room -= loaded.nbytes
+                self._kept[index] = loaded
+            return loaded
 
     def _decode(self, record: Record) -> Loaded:
         source, target = read_pair(record, self.channels)
@@ -119,33 +166,16 @@ class Pictures:
             if resized:
                 with self._lock:
                     self.resized[record.id] = f"the target was resized from {size} to {source.shape[1]}x{source.shape[0]}"
-            target = np.ascontiguousarray(transforms.fit(target, short_side=self.load_side))
-        # Halves of a side-by-side file are views: copied, so that the whole file is not kept in memory.
-        return Loaded(record.id, np.ascontiguousarray(transforms.fit(source, short_side=self.load_side)), target)
+            target = self._fitted(target)
+        return Loaded(record.id, self._fitted(source), target)
 
-
-def estimate_bytes(records: Sequence[Record], *, load_side: int, channels: tuple[int, int | None]) -> float:
-    """Memory of all decoded pairs, from the headers of an even sample of the files."""
-    sample = records[:: -(-len(records) // ESTIMATE_HEADERS) or 1]
-    sizes = [_decoded_bytes(record, load_side, channels) for record in sample]
-    readable = [size for size in sizes if size is not None]
-    return len(records) * sum(readable) / len(readable) if readable else 0.0
-
-
-def _decoded_bytes(record: Record, load_side: int, channels: tuple[int, int | None]) -> int | None:
-    total = 0
-    for target, wanted in enumerate(channels):
-        try:
-            header, width = header_of(record, target=bool(target))
-        except (PixloomError, OSError):
-            return None
-        height, width = transforms.fitted_size(header.height, max(width, 1), short_side=load_side)
-        total += height * width * (wanted or 0) * header.depth // 8
-    return total
+    def _fitted(self, pixels: np.ndarray) -> np.ndarray:
+        # Halves of a side-by-side file are views: laid out anew, so that the whole file is not kept in memory.
+        return transforms.planar(transforms.fit(pixels, short_side=self.load_side))
 
 
 def training_batches(
-    pictures: Pictures,
+    examples: Examples,
     *,
     batch_size: int,
     seed: int,
@@ -160,7 +190,7 @@ def training_batches(
     A bad example is replaced by the next good one in the order of its pass.
 
     Args:
-        pictures: loaded with a short side of at least ``size``.
+        examples: loaded with a short side of at least ``size``.
         batch_size: images per batch over all processes; this process gets the share of its rank.
         seed: of the order, the crops and the flips.
         start_image: images seen so far.
@@ -175,14 +205,19 @@ def training_batches(
     """
     if batch_size % world_size:
         raise ConfigError(f"a batch of {batch_size} cannot be shared by {world_size} processes", fix="choose a multiple of the processes")
-    if pictures.load_side < size:
-        raise ConfigError(f"pictures loaded at {pictures.load_side} pixels hold no crop of {size}", fix="set data.jitter to 1 or more")
-    if not pictures.records:
+    if examples.load_side < size:
+        raise ConfigError(f"pictures loaded at {examples.load_side} pixels hold no crop of {size}", fix="set data.jitter to 1 or more")
+    if not len(examples):
         raise DataError("there is no example to train on")
     share = batch_size // world_size
     starts = count(start_image + rank * share, batch_size)
     groups = (range(start, start + share) for start in starts)
-    return _batches(groups, partial(_training_example, pictures, seed=seed, size=size, flip=flip), ahead=max(AHEAD, -(-WORKERS // share)))
+    return _batches(
+        groups,
+        partial(_training_example, examples, seed=seed, size=size, flip=flip),
+        at_hand=lambda image: examples.holds(_place(image, seed=seed, length=len(examples))),
+        ahead=max(AHEAD, -(-WORKERS // share)),
+    )
 
 
 def evaluation_batches(pictures: Pictures, *, size: int, batch_size: int = 1) -> Generator[Batch, None, None]:
@@ -192,26 +227,30 @@ def evaluation_batches(pictures: Pictures, *, size: int, batch_size: int = 1) ->
     load side they are resized twice.
     """
     groups = (range(start, min(start + batch_size, len(pictures))) for start in range(0, len(pictures), batch_size))
-    return _batches(groups, partial(_evaluation_example, pictures, size=size), ahead=AHEAD)
+    return _batches(groups, partial(_evaluation_example, pictures, size=size), at_hand=pictures.holds, ahead=AHEAD)
 
 
-def _training_example(pictures: Pictures, image: int, *, seed: int, size: int, flip: bool) -> _Example:
-    """Sample ``image`` of the run."""
-    loaded = _good_example(pictures, *divmod(image, len(pictures)), seed=seed)
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 1, image]))
-    height, width = loaded.source.shape[:2]
-    return _encode(pictures, loaded, transforms.draw_crop(rng, height=height, width=width, size=size, flip=flip), size=size)
+def _training_example(examples: Examples, image: int, *, seed: int, size: int, flip: bool) -> Example:
+    """Sample ``image`` of the run: the example at its position of the pass, or the next good one after it."""
 
+    def draw(height: int, width: int) -> transforms.Crop:
+        rng = np.random.default_rng(np.random.SeedSequence([seed, 1, image]))
+        return transforms.draw_crop(rng, height=height, width=width, size=size, flip=flip)
 
-def _good_example(pictures: Pictures, epoch: int, position: int, *, seed: int) -> Loaded:
-    """The example at a position of a pass, or the next good one after it."""
-    order = _order(seed, epoch, len(pictures))
+    epoch, position = divmod(image, len(examples))
+    order = _order(seed, epoch, len(examples))
     for step in range(len(order)):
-        loaded = pictures.load(int(order[(position + step) % len(order)]))
-        if loaded is not None:
-            return loaded
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(pictures.bad.items())[:3])
+        example = examples.cut(int(order[(position + step) % len(order)]), draw, size=size)
+        if example is not None:
+            return example
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(examples.bad.items())[:3])
     raise DataError("none of the examples can be used", why=reasons, fix="run pixloom inspect on the data")
+
+
+def _place(image: int, *, seed: int, length: int) -> int:
+    """Which example sample ``image`` of the run is, unless it is bad."""
+    epoch, position = divmod(image, length)
+    return int(_order(seed, epoch, length)[position])
 
 
 @lru_cache(maxsize=8)
@@ -219,7 +258,7 @@ def _order(seed: int, epoch: int, length: int) -> np.ndarray:
     return np.random.default_rng(np.random.SeedSequence([seed, 0, epoch])).permutation(length)
 
 
-def _evaluation_example(pictures: Pictures, index: int, *, size: int) -> _Example | None:
+def _evaluation_example(pictures: Pictures, index: int, *, size: int) -> Example | None:
     loaded = pictures.load(index)
     if loaded is None:
         return None
@@ -227,45 +266,63 @@ def _evaluation_example(pictures: Pictures, index: int, *, size: int) -> _Exampl
     target = None if loaded.target is None else transforms.fit(loaded.target, short_side=size)
     height, width = source.shape[:2]
     crop = transforms.center_crop(height=height, width=width, size=size)
-    return _encode(pictures, Loaded(loaded.id, source, target), crop, size=size)
+    return _encoded(pictures.encode, Loaded(loaded.id, source, target), crop, size=size)
 
 
-def _encode(pictures: Pictures, loaded: Loaded, crop: transforms.Crop, *, size: int) -> _Example:
+def as_example(id: str, source: np.ndarray, target: np.ndarray | None) -> Example:
+    """Encoded values as tensors, C H W."""
+    return Example(id, _tensor(source), None if target is None else _tensor(target))
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values))
+
+
+def _encoded(encode: Encode, loaded: Loaded, crop: transforms.Crop, *, size: int) -> Example:
     target = None if loaded.target is None else transforms.apply(crop, loaded.target, size=size)
-    return _Example(loaded.id, *pictures.encode(transforms.apply(crop, loaded.source, size=size), target))
+    return as_example(loaded.id, *encode(transforms.apply(crop, loaded.source, size=size), target))
 
 
-def _batches(groups: Iterable[range], make: Callable[[int], _Example | None], *, ahead: int) -> Generator[Batch, None, None]:
-    """Make every group of examples in threads, some groups ahead of their use.
-
-    A batch is put together in the same pool as its examples. It cannot wait for ever: tasks start in the order in which they were
-    submitted, so that all of its examples are under way or done when it starts.
-    """
+def _batches(
+    groups: Iterable[range], make: Callable[[int], Example | None], *, at_hand: Callable[[int], bool], ahead: int
+) -> Generator[Batch, None, None]:
+    """Every group of examples as a batch. Those whose pixels must be read are made in threads, some groups ahead of their use."""
     pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="pixloom-loader")
-    waiting: deque[Future[Batch | None]] = deque()
+    waiting: deque[list[Callable[[], Example | None]]] = deque()
     try:
         for group in groups:
-            examples = [pool.submit(make, index) for index in group]
-            waiting.append(pool.submit(_collate, examples))
-            if len(waiting) > ahead and (batch := waiting.popleft().result()) is not None:
+            waiting.append([partial(make, index) if at_hand(index) else pool.submit(make, index).result for index in group])
+            if len(waiting) > ahead and (batch := _collate(waiting.popleft())) is not None:
                 yield batch
         while waiting:
-            if (batch := waiting.popleft().result()) is not None:
+            if (batch := _collate(waiting.popleft())) is not None:
                 yield batch
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _collate(futures: Sequence[Future[_Example | None]]) -> Batch | None:
-    examples = [example for future in futures if (example := future.result()) is not None]
-    if not examples:
+def _collate(coming: Sequence[Callable[[], Example | None]]) -> Batch | None:
+    """Each example is copied into the batch as soon as it is there, while it is still in the processor's cache."""
+    ids: list[str] = []
+    source: torch.Tensor | None = None
+    target: torch.Tensor | None = None
+    for give in coming:
+        if (example := give()) is None:
+            continue
+        source = _with_row(source, example.source, row=len(ids), rows=len(coming))
+        target = None if example.target is None else _with_row(target, example.target, row=len(ids), rows=len(coming))
+        ids.append(example.id)
+    if source is None:
         return None
-    targets = [example.target for example in examples if example.target is not None]
-    return Batch(
-        source=torch.from_numpy(np.stack([example.source for example in examples])),
-        target=torch.from_numpy(np.stack(targets)) if targets else None,
-        ids=tuple(example.id for example in examples),
-    )
+    return Batch(source=source[: len(ids)], target=None if target is None else target[: len(ids)], ids=tuple(ids))
+
+
+def _with_row(batch: torch.Tensor | None, values: torch.Tensor, *, row: int, rows: int) -> torch.Tensor:
+    if rows == 1:
+        return values.unsqueeze(0)
+    batch = values.new_empty((rows, *values.shape)) if batch is None else batch
+    batch[row] = values
+    return batch
 
 
 def _reason(error: BaseException) -> str:

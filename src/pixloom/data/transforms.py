@@ -50,8 +50,8 @@ def draw_crop(rng: np.random.Generator, *, height: int, width: int, size: int, f
     Raises:
         ValueError: the picture is smaller than the crop.
     """
-    top, left = rng.integers(0, [height - size + 1, width - size + 1])
-    return Crop(int(top), int(left), flip and bool(rng.integers(2)))
+    top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+    return Crop(top, left, flip and bool(rng.integers(2)))
 
 
 def center_crop(*, height: int, width: int, size: int) -> Crop:
@@ -64,6 +64,27 @@ def center_crop(*, height: int, width: int, size: int) -> Crop:
 
 
 def apply(crop: Crop, pixels: np.ndarray, *, size: int) -> np.ndarray:
-    """Cut ``size`` squared out of H W C pixels; a view, not a copy."""
+    """Cut ``size`` squared out of H W C pixels; a view, or a copy where it is mirrored."""
     cut = pixels[crop.top : crop.top + size, crop.left : crop.left + size]
-    return cut[:, ::-1] if crop.flip else cut
+    return mirrored(cut) if crop.flip else cut
+
+
+def mirrored(pixels: np.ndarray) -> np.ndarray:
+    """H W C pixels left to right, as a :func:`planar` copy: what runs backwards in memory is slow to convert."""
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    if planes.dtype == np.uint8 and planes.shape[2] % 8 == 0:
+        # Eight at a time, twice as quick: words in reverse order, and the bytes of each by reading it from the other end.
+        planes = planes.view(">u8")[:, :, ::-1].astype("<u8").view(np.uint8)
+    else:
+        planes = np.ascontiguousarray(planes[:, :, ::-1])
+    return planes.transpose(1, 2, 0)
+
+
+def planar(pixels: np.ndarray) -> np.ndarray:
+    """The same H W C pixels, laid out in memory channel by channel: the order of a network's input, so that encoding copies whole rows.
+
+    Returns:
+        ``pixels`` itself where it lies so already, else a copy.
+    """
+    planes = pixels.transpose(2, 0, 1)
+    return pixels if planes.flags.c_contiguous else np.ascontiguousarray(planes).transpose(1, 2, 0)

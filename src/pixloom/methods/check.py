@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from pixloom.losses import ADVERSARIAL, PIXEL
 from pixloom.methods import check_method
 from pixloom.nets import CRITICS, GENERATORS, build
 from pixloom.nets.layers import Dropout, has_batch_norm
+from pixloom.recipes import recipe
 
 CRITIC_SETTINGS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "losses": (LossConfig(), ("adversarial", "adversarial_weight", "critic_weight", "gradient_penalty_weight")),
@@ -35,9 +36,12 @@ def check_config(config: RunConfig, *, channels: tuple[int, int]) -> None:
     """
     check_method(config)
     _check_losses(config)
+    _check_size(config)
+    _check_batch(config)
     if config.critic is None:
         _check_without_critic(config)
     generator = _outline(config.generator, GENERATORS, role="generator", channels=channels, size=config.data.size)
+    _check_multiple(config, generator)
     if config.critic is not None:
         _outline(config.critic, CRITICS, role="critic", channels=channels, size=config.data.size)
     _check_inference(config, generator)
@@ -54,6 +58,35 @@ def _check_losses(config: RunConfig) -> None:
         )
     if losses.pixel_weight == 0 and (config.critic is None or losses.pixel != LossConfig().pixel):
         raise ConfigError(f"losses.pixel={losses.pixel} would have no effect", why="losses.pixel_weight is 0", fix="give it a weight")
+
+
+def _check_size(config: RunConfig) -> None:
+    size, first = config.data.size, config.data.first_size
+    if first is None:
+        return
+    if first >= size or size % first or (size // first).bit_count() != 1:
+        raise ConfigError(
+            f"data.first_size={first} does not lead to data.size={size}",
+            why="the side of the crops is doubled until it is data.size",
+            fix=f"--set data.first_size={size // 2}" if size % 2 == 0 else "leave it out",
+        )
+    if config.critic is not None and config.critic.name == "image":
+        raise ConfigError(
+            "the image-level critic judges one size of picture only",
+            why="data.first_size is set",
+            fix="--set critic.name=patch, or leave it out",
+        )
+
+
+def _check_batch(config: RunConfig) -> None:
+    training = config.training
+    published = recipe(config.recipe, size=256).training.batch_size
+    if training.batch_scaling != "none" and training.batch_size == published:
+        raise ConfigError(
+            f"training.batch_scaling={training.batch_scaling} would have no effect",
+            why=f"training.batch_size is the recipe's own, {published}",
+            fix="leave it out, or choose another batch size",
+        )
 
 
 def _check_without_critic(config: RunConfig) -> None:
@@ -88,6 +121,18 @@ def _check_inference(config: RunConfig, generator: nn.Module) -> None:
             "inference.statistics=image would have no effect",
             why=f"the generator '{name}' has no batch norm with these options",
             fix="--set inference.statistics=running, or --set generator.options.norm=batch",
+        )
+
+
+def _check_multiple(config: RunConfig, generator: nn.Module) -> None:
+    size, multiple = config.data.first_size or config.data.size, int(cast(int, generator.size_multiple))
+    if size % multiple:
+        raise ConfigError(
+            f"the generator cannot take pictures of {size} px",
+            why=f"it needs a multiple of {multiple}",
+            fix=f"--size {max(multiple, size // multiple * multiple)}"
+            if config.data.first_size is None
+            else f"--set data.first_size={multiple}",
         )
 
 

@@ -8,7 +8,7 @@ may be any pair in ``pixloom.losses.adversarial.ADVERSARIAL``.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from pixloom.losses.adversarial import ADVERSARIAL
 from pixloom.losses.penalties import gradient_penalty
 from pixloom.losses.pixels import PIXEL
 from pixloom.methods.base import Outputs
-from pixloom.nets.layers import has_batch_norm
+from pixloom.nets.layers import bare, has_batch_norm
 from pixloom.shapes import Images, Scalar
 
 T = TypeVar("T")
@@ -72,8 +72,9 @@ class Conditional:
         fake_logits, _ = self.critic(batch.source, outputs.fake, condition)
         terms = dict(self.adversarial.critic(real_logits, fake_logits))
         if self.weights["gradient_penalty"]:
+            # A compiled graph cannot be differentiated twice.
             terms["gradient_penalty"] = gradient_penalty(
-                self.critic, batch.source, real=real, fake=outputs.fake, condition=condition, rng=None
+                bare(self.critic, compiled_only=True), batch.source, real=real, fake=outputs.fake, condition=condition, rng=None
             )
         return terms
 
@@ -113,8 +114,7 @@ class Regression:
 
 def draw_noise(generator: nn.Module, batch: Batch) -> torch.Tensor | None:
     """Noise z ~ N(0, 1), (batch, noise_channels), or None when the generator takes none."""
-    bare: Any = getattr(generator, "module", generator)  # DDP hides the attributes of what it wraps
-    channels = int(bare.noise_channels)
+    channels = int(cast(int, bare(generator).noise_channels))  # wrappers hide the attributes of what they wrap
     return torch.randn(len(batch), channels, device=batch.source.device) if channels else None
 
 

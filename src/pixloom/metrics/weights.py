@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pixloom.errors import DependencyError, ModelError
+from pixloom.files import cache_folder
 from pixloom.metrics.backbones import alexnet, inception, squeezenet
 
 SQUEEZENET = "squeezenet1_1_features_torchvision.safetensors"
@@ -160,7 +161,7 @@ def _from_inception(state: State) -> State:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pixloom" / "weights"
+    return cache_folder() / "weights"
 
 
 _LPIPS = "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1"

@@ -53,6 +53,14 @@ class EncoderDecoder(nn.Module):
             self.decoder.extend([nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=bias), NORMS[norm](outer), nn.ReLU()])
         self.decoder.extend([nn.ConvTranspose2d(width, target_channels, 4, 2, 1), nn.Tanh()])
 
+    @property
+    def radius(self) -> int | None:
+        """Largest distance, in rows or columns, at which a pixel of the source acts on one of the output: 3 (2^4 - 1).
+
+        None where the normalisation is over the whole picture. Batch norm counts as local, which it is with running statistics only.
+        """
+        return 3 * (self.size_multiple - 1) if self.options["norm"] in ("batch", "none") else None
+
     def forward(self, source: Pictures, condition: Condition | None = None, noise: Tensor | None = None) -> Pictures:
         """Translate.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from contextvars import ContextVar
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -11,6 +14,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from pixloom.config import Statistics
 from pixloom.errors import ConfigError
@@ -27,6 +31,19 @@ Pictures = Float[Tensor, "batch _ height width"]
 
 Condition = dict[str, Tensor]
 """Named tensors that steer a translation besides the source."""
+
+
+_TRACKING: ContextVar[bool] = ContextVar("tracking", default=True)
+
+
+class untracked:  # noqa: N801
+    """While it is entered, training-mode batch norm leaves its running statistics alone: for a pass that repeats one already counted."""
+
+    def __enter__(self) -> None:
+        self._token = _TRACKING.set(False)
+
+    def __exit__(self, *error: object) -> None:
+        _TRACKING.reset(self._token)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -61,14 +78,20 @@ class BatchNorm2d(nn.BatchNorm2d):
                 why="the batch holds one picture and its map is down to 1 x 1 pixels here",
                 fix="raise training.batch_size or data.size, or set the network's norm to 'group' or 'none'",
             )
-        return super().forward(maps)
+        if _TRACKING.get():
+            return super().forward(maps)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        aside = self.running_mean.clone(), self.running_var.clone()
+        return F.batch_norm(maps, *aside, self.weight, self.bias, training=True, momentum=0.0, eps=self.eps)
 
     def _forward_jointly(self, maps: Tensor) -> Tensor:
         # Two passes, mean then variance, because E[x^2] - E[x]^2 cancels digits.
         values = maps.to(self.weight.dtype)
         mean = _mean_over_processes(values.mean((0, 2, 3), keepdim=True))
         variance = _mean_over_processes((values - mean).square().mean((0, 2, 3), keepdim=True))
-        self._track(mean.detach().flatten(), variance.detach().flatten(), count=values.numel() // values.shape[1] * _world_size())
+        if _TRACKING.get():
+            self._track(mean.detach().flatten(), variance.detach().flatten(), count=values.numel() // values.shape[1] * _world_size())
         scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
         return ((values - mean) * scale + self.bias[:, None, None]).to(maps.dtype)
 
@@ -84,6 +107,37 @@ class BatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked.add_(1)
 
 
+class Halving(nn.Conv2d):
+    """A 4x4 convolution with stride 2 and padding 1: half the size.
+
+    Of a map of 2 x 2 only the central 2 x 2 taps meet data, the other twelve meet padding: there it is a matrix product with these
+    four, the same maths with a quarter of the weights read.
+    """
+
+    def __init__(self, inner: int, outer: int, *, bias: bool = True) -> None:
+        super().__init__(inner, outer, 4, 2, 1, bias=bias)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(batch, inner, height, width) to (batch, outer, height / 2, width / 2)."""
+        if maps.shape[2:] != (2, 2):
+            return super().forward(maps)
+        return F.linear(maps.flatten(1), self.weight[:, :, 1:3, 1:3].flatten(1), self.bias)[:, :, None, None]
+
+
+class Doubling(nn.ConvTranspose2d):
+    """A transposed 4x4 convolution with stride 2 and padding 1: twice the size; the counterpart of :class:`Halving`."""
+
+    def __init__(self, inner: int, outer: int, *, bias: bool = True) -> None:
+        super().__init__(inner, outer, 4, 2, 1, bias=bias)
+
+    def forward(self, maps: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(batch, inner, height, width) to (batch, outer, 2 height, 2 width)."""
+        if maps.shape[2:] != (1, 1):
+            return super().forward(maps, output_size)
+        spread = (maps.flatten(1) @ self.weight[:, :, 1:3, 1:3].flatten(1)).view(len(maps), -1, 2, 2)
+        return spread if self.bias is None else spread + self.bias[:, None, None]
+
+
 class InstanceNorm2d(nn.InstanceNorm2d):
     """Instance normalisation (Ulyanov et al., 2016) without weights; a map of one pixel becomes zero instead of an error."""
 
@@ -97,12 +151,17 @@ class InstanceNorm2d(nn.InstanceNorm2d):
 class Dropout(nn.Module):
     """Dropout (Srivastava et al., 2014) that can stay on in use as the noise z (Isola et al., 2017, section 3.1).
 
+    In use, what is dropped is a function of (seed, layer, channel, place) alone, computed in whole numbers: the same in every runtime
+    and on every device, whatever else is in the batch.
+
     Attributes:
         probability: the share of activations that are zeroed.
         as_noise: whether evaluation mode drops as well.
+        seed: of what it drops in use, a whole number from 0 to 2^31 - 2 or a scalar tensor of one; see :func:`set_noise_seed`.
     """
 
     as_noise: bool = False
+    seed: int | Tensor = 0
 
     def __init__(self, probability: Probability) -> None:
         super().__init__()
@@ -110,7 +169,31 @@ class Dropout(nn.Module):
 
     def forward(self, maps: Images) -> Images:
         """Drop single activations of (batch, channels, height, width)."""
-        return F.dropout(maps, self.probability, training=self.training or self.as_noise)
+        if self.as_noise and not self.training:
+            kept = _hash(self.seed, maps) >= int(self.probability * _PRIME)
+            return maps * kept * (1 / (1 - self.probability))
+        return F.dropout(maps, self.probability, training=self.training)
+
+
+_PRIME = 2**31 - 1
+
+
+def _hash(seed: int | Tensor, maps: Tensor) -> Tensor:
+    """Whole numbers in [0, 2^31 - 1) for every place of a map, (channels, height, width), well mixed; no product leaves 63 bits."""
+    channel, row, column = (torch.arange(side, device=maps.device) for side in maps.shape[1:])
+    mixed = torch.ones((), dtype=torch.int64, device=maps.device) + seed
+    for place in (channel[:, None, None], row[:, None], column):
+        for step in (40503, 69621):
+            mixed = (mixed * mixed + place * 16807 + step) % _PRIME
+    mixed = (mixed * 48271 + 11) % _PRIME
+    return (mixed * mixed + 1) % _PRIME
+
+
+def set_noise_seed(network: nn.Module, seed: int | Tensor) -> None:
+    """Choose what dropout drops in use: every layer gets its own seed from one in [0, 2^31 - 1)."""
+    layers = [module for module in network.modules() if isinstance(module, Dropout)]
+    for number, layer in enumerate(layers, start=1):
+        layer.seed = (seed + number * 1_000_003) % _PRIME
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -154,6 +237,39 @@ def initialize(network: nn.Module, *, gain: float = 0.02) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def bare(network: nn.Module, *, compiled_only: bool = False) -> nn.Module:
+    """The network without the wrappers of torch.compile and (unless ``compiled_only``) of several processes."""
+    network = getattr(network, "_orig_mod", network)
+    return network if compiled_only else getattr(network, "module", network)
+
+
+def recompute_activations(network: nn.Module) -> None:
+    """Let the network keep only what goes into each of its units, and compute the rest anew in the backward pass.
+
+    Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016. The same numbers: dropout draws the same again, and batch norm
+    counts a pass once.
+    """
+    for unit in _units(network):
+        unit.forward = partial(_recomputed, unit.forward)
+
+
+def _units(network: nn.Module) -> Iterator[nn.Module]:
+    """The parts that are worth it: those made of several layers, not containers of such parts, and not single layers."""
+    for child in network.children():
+        parts = list(child.children())
+        if parts and isinstance(child, nn.ModuleList | nn.Sequential) and all(list(part.children()) for part in parts[1:]):
+            yield from _units(child)
+        elif parts:
+            yield child
+
+
+def _recomputed(forward: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    if not torch.is_grad_enabled():
+        return forward(*arguments)
+    result: Tensor = checkpoint(forward, *arguments, use_reentrant=False, context_fn=lambda: (nullcontext(), untracked()))
+    return result
 
 
 def has_batch_norm(network: nn.Module) -> bool:

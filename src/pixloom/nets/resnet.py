@@ -63,6 +63,14 @@ class ResNet(nn.Module):
             self.decoder.extend([nn.ConvTranspose2d(inner, outer, 3, 2, 1, 1, bias=bias), NORMS[norm](outer), nn.ReLU()])
         self.decoder.extend([nn.ReflectionPad2d(3), nn.Conv2d(width, target_channels, 7), nn.Tanh()])
 
+    @property
+    def radius(self) -> int | None:
+        """Largest distance, in rows or columns, at which a pixel of the source acts on one of the output: 8 blocks + 12.
+
+        None where the normalisation is over the whole picture. Batch norm counts as local, which it is with running statistics only.
+        """
+        return 8 * len(self.blocks) + 12 if self.options["norm"] in ("batch", "none") else None
+
     def forward(self, source: Pictures, condition: Condition | None = None, noise: Tensor | None = None) -> Pictures:
         """Translate.
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from pixloom.nets.layers import NORMS, Condition, Dropout, Norm, Pictures, Probability, refuse_condition, with_noise
+from pixloom.nets.layers import NORMS, Condition, Doubling, Dropout, Halving, Norm, Pictures, Probability, refuse_condition, with_noise
 
 
 class UNet(nn.Module):
@@ -56,6 +56,14 @@ class UNet(nn.Module):
         self.encoder = _encoder(source_channels + noise_channels, widths, norm=norm)
         self.decoder = _decoder(widths, target_channels, norm=norm, dropout=dropout)
 
+    @property
+    def radius(self) -> int | None:
+        """Largest distance, in rows or columns, at which a pixel of the source acts on one of the output: 3 (2^depth - 1).
+
+        None where the normalisation is over the whole picture. Batch norm counts as local, which it is with running statistics only.
+        """
+        return 3 * (self.size_multiple - 1) if self.options["norm"] in ("batch", "none") else None
+
     def forward(self, source: Pictures, condition: Condition | None = None, noise: Tensor | None = None) -> Pictures:
         """Translate.
 
@@ -86,10 +94,10 @@ class UNet(nn.Module):
 def _encoder(channels: int, widths: list[int], *, norm: Norm) -> nn.ModuleList:
     """The levels from the outside in. Skips leave before the activation: the decoder's ReLU undoes a LeakyReLU, so it is the same maths."""
     bias = norm == "instance"
-    levels = nn.ModuleList([nn.Conv2d(channels, widths[0], 4, 2, 1, bias=bias)])
+    levels = nn.ModuleList([Halving(channels, widths[0], bias=bias)])
     for inner, outer in zip(widths[:-2], widths[1:-1], strict=True):
-        levels.append(nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(inner, outer, 4, 2, 1, bias=bias), NORMS[norm](outer)))
-    levels.append(nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(widths[-2], widths[-1], 4, 2, 1, bias=bias)))
+        levels.append(nn.Sequential(nn.LeakyReLU(0.2), Halving(inner, outer, bias=bias), NORMS[norm](outer)))
+    levels.append(nn.Sequential(nn.LeakyReLU(0.2), Halving(widths[-2], widths[-1], bias=bias)))
     return levels
 
 
@@ -99,9 +107,9 @@ def _decoder(widths: list[int], channels: int, *, norm: Norm, dropout: float) ->
     levels = nn.ModuleList()
     for level in range(innermost, 0, -1):
         inner, outer = widths[level] * (1 if level == innermost else 2), widths[level - 1]
-        layers = nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=norm == "instance"), NORMS[norm](outer))
+        layers = nn.Sequential(nn.ReLU(), Doubling(inner, outer, bias=norm == "instance"), NORMS[norm](outer))
         if dropout > 0 and 4 <= level < innermost:
             layers.append(Dropout(dropout))
         levels.append(layers)
-    levels.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * widths[0], channels, 4, 2, 1), nn.Tanh()))
+    levels.append(nn.Sequential(nn.ReLU(), Doubling(2 * widths[0], channels), nn.Tanh()))
     return levels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Ema:
@@ -22,12 +22,12 @@ class Ema:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, network: nn.Module, *, num_images: int) -> None:
-        """Move the average towards the network by one step that saw ``num_images``."""
-        beta = 0.5 ** (num_images / self.halflife_images)
+    def update(self, network: nn.Module, *, num_images: int, sound: Tensor) -> None:
+        """Move the average towards the network by one step that saw ``num_images``; not at all where ``sound`` is False."""
+        weight = (1 - 0.5 ** (num_images / self.halflife_images)) * sound
         ours, theirs = self.network.state_dict(), network.state_dict()
         for name, average in ours.items():
             if average.is_floating_point():
-                average.lerp_(theirs[name], 1 - beta)
+                average.lerp_(theirs[name], weight.to(average.dtype))
             else:
                 average.copy_(theirs[name])

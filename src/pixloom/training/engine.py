@@ -7,9 +7,12 @@ to be looked for; batch-norm buffers are synchronised by the layer itself (``net
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -17,34 +20,47 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
-from pixloom.config import TrainingConfig
+from pixloom.config import ComputeConfig, RunConfig
+from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError
+from pixloom.heap import keep_heap
 from pixloom.inference.translator import choose_device
+from pixloom.nets.layers import bare
 
 
 class Engine:
     """Device, precision, processes.
 
+    Attributes:
+        device, rank, world_size: of this process, and how many there are.
+        lag: so many steps may be under way before one is looked at; on CUDA the host works ahead of the card.
+
     Raises:
-        ConfigError: the device is not there, or the batch does not divide over the processes.
+        ConfigError: the device is not there, or the batch does not divide over the processes and the parts of ``compute.accumulate``.
     """
 
-    def __init__(self, config: TrainingConfig) -> None:
-        device = choose_device(config.device)
+    def __init__(self, config: RunConfig) -> None:
+        compute, batch_size = config.compute, config.training.batch_size
+        device = choose_device(compute.device)
+        _set_up(device, compute)
         # A second run in this process may use another precision or device.
         AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+        self.compute = compute
         self.accelerator = Accelerator(
             cpu=device.type == "cpu",
-            mixed_precision=config.precision,
+            mixed_precision="no" if compute.precision == "auto" else compute.precision,
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
         self.device: torch.device = self.accelerator.device
         self.rank: int = self.accelerator.process_index
         self.world_size: int = self.accelerator.num_processes
-        if config.batch_size % self.world_size:
+        self.lag = 1 if self.device.type == "cuda" else 0
+        shares = self.world_size * compute.accumulate
+        if batch_size % shares:
+            over = f"{self.world_size} processes" + (f" x {compute.accumulate} parts" if compute.accumulate > 1 else "")
             raise ConfigError(
-                f"a batch of {config.batch_size} does not divide over {self.world_size} processes",
-                fix=f"--set training.batch_size={-(-config.batch_size // self.world_size) * self.world_size}",
+                f"a batch of {batch_size} does not divide over {over}",
+                fix=f"--set training.batch_size={-(-batch_size // shares) * shares}",
             )
 
     @property
@@ -52,19 +68,39 @@ class Engine:
         """Whether this process writes the files."""
         return self.rank == 0
 
-    def prepare(self, *things: Any) -> list[Any]:
-        """Networks and optimizers placed, wrapped and cast."""
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The order of a picture's numbers in memory."""
+        return torch.channels_last if self.compute.memory_format == "channels_last" else torch.contiguous_format
+
+    def prepare(self, network: nn.Module) -> nn.Module:
+        """The network on its device, wrapped for mixed precision and several processes, and compiled if so configured."""
+        network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")
-            return [self.accelerator.prepare(thing) for thing in things]
+            wrapped: nn.Module = self.accelerator.prepare_model(network)
+        return wrapped if self.compute.compile in ("auto", "no") else _compiled(wrapped, mode=self.compute.compile)
 
-    def backward(self, loss: Tensor) -> None:
-        """Back-propagate, with gradients averaged over the processes."""
-        self.accelerator.backward(loss)
+    def place(self, batch: Batch) -> Batch:
+        """The batch on the device, in the networks' memory format."""
+        moved = batch.to(self.device)
+        if self.memory_format is torch.contiguous_format:
+            return moved
+        target = None if moved.target is None else moved.target.contiguous(memory_format=self.memory_format)
+        return replace(moved, source=moved.source.contiguous(memory_format=self.memory_format), target=target)
 
-    def clip(self, network: nn.Module, max_norm: float) -> None:
-        """Scale the gradients so that their joint norm is at most ``max_norm``."""
-        self.accelerator.clip_grad_norm_(network.parameters(), max_norm)
+    def backward(self, loss: Tensor, *, network: nn.Module, last: bool = True) -> None:
+        """Back-propagate; with the last part of a batch the network's gradients are averaged over the processes."""
+        gathering = nullcontext() if last or self.world_size == 1 else self.accelerator.no_sync(bare(network, compiled_only=True))
+        with gathering:
+            self.accelerator.backward(loss)
+
+    def on_all(self, flag: Tensor) -> Tensor:
+        """Whether a flag, a bool tensor, is up on every process; nobody waits for the answer here."""
+        if self.world_size == 1:
+            return flag
+        total: Tensor = self.accelerator.reduce(flag.float(), reduction="sum")
+        return total == self.world_size
 
     def any_process(self, flag: bool) -> bool:
         """Whether the flag is up on any process; all get the same answer."""
@@ -94,6 +130,21 @@ class Engine:
     def seed_step(self, seed: int, images: int) -> None:
         """Make all randomness of a step a function of (seed, rank, images seen), so that nothing about it needs saving."""
         torch.manual_seed(derive_seed(seed, self.rank, images))
+
+
+def _set_up(device: torch.device, compute: ComputeConfig) -> None:
+    """What holds for the whole process: threads, the heap, and how CUDA multiplies."""
+    if compute.threads is not None:
+        torch.set_num_threads(min(compute.threads, os.cpu_count() or 1))
+    if device.type == "cpu" and compute.keep_heap:
+        keep_heap()
+    if device.type == "cuda":
+        # TF32 keeps 10 bits of each factor and adds in fp32; cuDNN's convolutions use it by torch's own default.
+        torch.set_float32_matmul_precision("high")
+
+
+def _compiled(network: nn.Module, *, mode: str) -> nn.Module:
+    return cast(nn.Module, torch.compile(network, mode=mode, dynamic=False))
 
 
 def derive_seed(*parts: int) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,8 +15,10 @@ from pixloom.config import NetworkConfig, OptimizerConfig, RunConfig
 from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError
 from pixloom.methods import Method, build_method
+from pixloom.methods.base import Outputs
 from pixloom.nets import CRITICS, GENERATORS, build
-from pixloom.nets.layers import initialize
+from pixloom.nets.layers import initialize, recompute_activations, untracked
+from pixloom.recipes import recipe
 from pixloom.training.ema import Ema
 from pixloom.training.engine import Engine, derive_seed
 from pixloom.training.state import Checkpoint, restore_module, restore_optimizer
@@ -23,11 +26,16 @@ from pixloom.training.state import Checkpoint, restore_module, restore_optimizer
 
 @dataclass(frozen=True)
 class StepResult:
-    """The terms of one step, unweighted, by network; ``finite`` is False when the step was skipped."""
+    """The terms of one step, unweighted, by network, and whether it was sound.
+
+    Attributes:
+        generator, critic: the terms; empty where a network was not trained.
+        sound: a bool tensor; where it is False a loss was not finite, and the step changed nothing.
+    """
 
     generator: dict[str, Tensor]
     critic: dict[str, Tensor]
-    finite: bool
+    sound: Tensor
 
 
 class Learner:
@@ -40,22 +48,16 @@ class Learner:
 
     def __init__(self, config: RunConfig, *, channels: tuple[int, int], engine: Engine) -> None:
         self.config, self.engine = config, engine
+        self.batch_factor = batch_factor(config)
         self.generator, self.critic = build_networks(config, channels=channels)
-        pairs = {"generator": (self.generator, config.generator_optimizer)}
-        if self.critic is not None:
-            pairs["critic"] = (self.critic, config.critic_optimizer)
         halflife = config.training.ema_halflife_images
-        for network, _ in pairs.values():
-            network.to(engine.device)
-        self.ema = None if halflife is None else Ema(self.generator, halflife_images=halflife)
-        wrapped = dict(zip(pairs, engine.prepare(*(network for network, _ in pairs.values())), strict=True))
-        self.optimizers: dict[str, Any] = dict(
-            zip(
-                pairs,
-                engine.prepare(*(adam(wrapped[name], settings, device=engine.device) for name, (_, settings) in pairs.items())),
-                strict=True,
-            )
-        )
+        self.ema = None if halflife is None else Ema(self.generator.to(engine.device), halflife_images=halflife)
+        networks = {"generator": self.generator, **({} if self.critic is None else {"critic": self.critic})}
+        if config.compute.recompute_activations:
+            for network in networks.values():
+                recompute_activations(network)
+        wrapped = {name: engine.prepare(network) for name, network in networks.items()}
+        self.optimizers = {name: adam(network, getattr(config, f"{name}_optimizer")) for name, network in wrapped.items()}
         self.method: Method = build_method(config, generator=wrapped["generator"], critic=wrapped.get("critic"))
 
     @property
@@ -67,11 +69,11 @@ class Learner:
         """One update of the critic and one of the generator, on one generator pass."""
         statistics = self._statistics()
         result = self._play(batch, train_generator=train_generator)
-        if not result.finite:  # batch norm has already averaged the bad pass into its statistics
-            for buffer, former in statistics:
-                buffer.copy_(former)
-        elif train_generator and self.ema is not None:
-            self.ema.update(self.generator, num_images=self.config.training.batch_size * self.config.training.num_critic)
+        for buffer, former in statistics:  # batch norm has already averaged a bad pass into its statistics
+            buffer.copy_(torch.where(result.sound, buffer, former))
+        if train_generator and self.ema is not None:
+            num_images = self.config.training.batch_size * self.config.training.num_critic
+            self.ema.update(self.generator, num_images=num_images, sound=result.sound)
         return result
 
     def is_finite(self) -> bool:
@@ -85,7 +87,7 @@ class Learner:
         rates = {}
         for name, optimizer in self.optimizers.items():
             settings: OptimizerConfig = getattr(self.config, f"{name}_optimizer")
-            rates[name] = settings.learning_rate * factor
+            rates[name] = settings.learning_rate * factor * self.batch_factor
             for group in optimizer.param_groups:
                 group["lr"] = rates[name]
         return rates
@@ -112,55 +114,110 @@ class Learner:
             restore_optimizer(optimizer, checkpoint, f"{name}_optimizer")
 
     def _play(self, batch: Batch, *, train_generator: bool) -> StepResult:
-        """The game itself: y_hat = G(x), then D's step on (y, y_hat), then G's step against the new D."""
-        method, clip = self.method, self.config.training.clip_norm
-        outputs = method.translate(batch)
+        """The game itself: y_hat = G(x), then D's step on (y, y_hat), then G's step against the new D.
+
+        A batch in several parts keeps the graph of one part at a time: G runs without a graph for D's step, and anew for its own.
+        """
+        method, parts = self.method, split(batch, self.config.compute.accumulate)
+        passes = Passes(method, parts)
+        sound = torch.ones((), dtype=torch.bool, device=batch.source.device)
+        generator_terms: dict[str, Tensor] = {}
         critic_terms: dict[str, Tensor] = {}
         if method.critic is not None:
-            critic_terms = method.critic_terms(batch, outputs.detached())
-            if not self._descend("critic", method.critic, critic_terms, clip=clip):
-                return StepResult({}, critic_terms, finite=False)
-        if not train_generator:
-            return StepResult({}, critic_terms, finite=True)
-        with frozen(method.critic):
-            generator_terms = method.generator_terms(batch, outputs)
-            finite = self._descend("generator", method.generator, generator_terms, clip=clip)
-        return StepResult(generator_terms, critic_terms, finite=finite)
+            critic_terms, sound = self._descend(
+                "critic", lambda place: method.critic_terms(parts[place], passes.for_critic(place)), num_parts=len(parts), sound=sound
+            )
+        if train_generator:
+            with frozen(method.critic):
+                generator_terms, sound = self._descend(
+                    "generator",
+                    lambda place: method.generator_terms(parts[place], passes.for_generator(place)),
+                    num_parts=len(parts),
+                    sound=sound,
+                )
+        return StepResult(generator_terms, critic_terms, sound)
 
     def _statistics(self) -> list[tuple[Tensor, Tensor]]:
         """The networks' running statistics, each with a copy."""
         networks = (network for network in (self.generator, self.critic) if network is not None)
         return [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
 
-    def _descend(self, name: str, network: nn.Module, terms: Mapping[str, Tensor], *, clip: float | None) -> bool:
-        """One optimizer step down the weighted sum of the terms; False, and no step, when the sum is not finite on any process."""
-        total = weighted_sum(terms, self.method.weights)
-        if self.engine.any_process(not bool(torch.isfinite(total))):
-            return False
-        self.optimizers[name].zero_grad(set_to_none=True)
-        self.engine.backward(total)
-        if clip is not None:
-            self.engine.clip(network, clip)
-        self.optimizers[name].step()
-        return True
+    def _descend(
+        self, name: str, terms_of: Callable[[int], Mapping[str, Tensor]], *, num_parts: int, sound: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """One optimizer step down the weighted sum of the terms, their mean over the parts of the batch.
+
+        The step changes nothing where the sum is not finite on some process, or ``sound`` is False already. That is decided by the
+        optimizer's kernel, so that nobody has to wait for the answer.
+        """
+        network, optimizer, means = getattr(self.method, name), self.optimizers[name], dict[str, Tensor]()
+        optimizer.zero_grad(set_to_none=True)
+        for place in range(num_parts):
+            terms = terms_of(place)
+            total = weighted_sum(terms, self.method.weights) / num_parts
+            sound = sound & torch.isfinite(total.detach())
+            self.engine.backward(total, network=network, last=place == num_parts - 1)
+            for key, value in terms.items():
+                means[key] = means.get(key, 0.0) + value.detach() / num_parts
+        sound = self.engine.on_all(sound)
+        if (clip := self.config.training.clip_norm) is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), clip)
+        optimizer.found_inf = (~sound).float()  # type: ignore[attr-defined]  # the fused kernels look at it
+        optimizer.step()
+        return means, sound
+
+
+class Passes:
+    """The generator's passes of one step: one that both updates share, or, for a batch in parts, two for each part that are equal."""
+
+    def __init__(self, method: Method, parts: Sequence[Batch]) -> None:
+        self.method, self.parts = method, parts
+        self._shared = method.translate(parts[0]) if len(parts) == 1 else None
+        self._seeds = torch.randint(2**62, (len(parts),)).tolist() if len(parts) > 1 else []
+
+    def for_critic(self, place: int) -> Outputs:
+        """The outputs of a part, without a graph."""
+        if self._shared is not None:
+            return self._shared.detached()
+        with torch.no_grad(), untracked():
+            return self._again(place).detached()
+
+    def for_generator(self, place: int) -> Outputs:
+        """The outputs of a part, with their graph."""
+        return self._shared if self._shared is not None else self._again(place)
+
+    def _again(self, place: int) -> Outputs:
+        torch.manual_seed(self._seeds[place])
+        return self.method.translate(self.parts[place])
+
+
+def split(batch: Batch, num_parts: int) -> list[Batch]:
+    """The batch in consecutive parts of equal size."""
+    if num_parts == 1:
+        return [batch]
+    size = len(batch) // num_parts
+    places = [slice(start, start + size) for start in range(0, num_parts * size, size)]
+    return [
+        replace(
+            batch,
+            source=batch.source[place],
+            target=None if batch.target is None else batch.target[place],
+            ids=batch.ids[place],
+            condition={name: value[place] for name, value in batch.condition.items()},
+        )
+        for place in places
+    ]
 
 
 def build_networks(config: RunConfig, *, channels: tuple[int, int]) -> tuple[nn.Module, nn.Module | None]:
     """Generator and critic of a config, freshly initialised from its seed.
 
     Raises:
-        ConfigError: unknown networks or options, or a size that the generator cannot take.
+        ConfigError: unknown networks or options.
     """
     torch.manual_seed(derive_seed(config.training.seed, -1))
     given = {"source_channels": channels[0], "target_channels": channels[1], "size": config.data.size}
     generator = _build_one(config.generator, GENERATORS, role="generator", given=given)
-    multiple = int(generator.size_multiple)  # type: ignore[arg-type]
-    if config.data.size % multiple:
-        raise ConfigError(
-            f"the generator cannot take pictures of {config.data.size} px",
-            why=f"it needs a multiple of {multiple}",
-            fix=f"--size {max(multiple, config.data.size // multiple * multiple)}",
-        )
     critic = None if config.critic is None else _build_one(config.critic, CRITICS, role="critic", given=given)
     return generator, critic
 
@@ -173,10 +230,9 @@ def _build_one(config: NetworkConfig, table: Mapping[str, Any], *, role: str, gi
     return network
 
 
-def adam(network: nn.Module, settings: OptimizerConfig, *, device: torch.device) -> torch.optim.Adam:
-    """Adam with the config's settings; the fused form where the device has one (the same maths)."""
-    betas = (settings.beta1, settings.beta2)
-    return torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=betas, fused=device.type in ("cpu", "cuda"))
+def adam(network: nn.Module, settings: OptimizerConfig) -> torch.optim.Adam:
+    """Adam with the config's settings, as one fused kernel: the same maths, and it can leave a step out by itself."""
+    return torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True)
 
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
@@ -197,6 +253,16 @@ def learning_rate_factor(images: int, *, total: int, decay_start: float) -> floa
     if decay_start >= 1.0:
         return 1.0
     return min(1.0, (total - images) / (total * (1.0 - decay_start)))
+
+
+def batch_factor(config: RunConfig) -> float:
+    """What ``training.batch_scaling`` makes of the learning rates: r = batch size / the recipe's own; 1, sqrt(r) or r.
+
+    The square root is for Adam (Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", 2022), the ratio
+    itself is the rule for SGD (Goyal et al., 2017).
+    """
+    ratio = config.training.batch_size / recipe(config.recipe, size=256).training.batch_size
+    return {"none": 1.0, "sqrt": math.sqrt(ratio), "linear": ratio}[config.training.batch_scaling]
 
 
 @contextmanager

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from pixloom.data.batch import Batch
 from pixloom.training.engine import Engine
 from pixloom.training.folder import RunFolder
-from pixloom.training.learner import learning_rate_factor
+from pixloom.training.learner import StepResult, learning_rate_factor
 from pixloom.training.plan import Plan, complete
-from pixloom.training.preflight import measured
+from pixloom.training.preflight import checked, record
 from pixloom.training.session import RunResult, Session
 from pixloom.training.state import Progress
 from pixloom.training.stop import Stop
+from pixloom.training.tuning import tuned
 from pixloom.training.watch import settled
 
 MAX_BAD_STEPS = 5
 """So many steps in a row with a loss that is not finite, and the run goes back to its last checkpoint at half the learning rate."""
+
+STEPS_BETWEEN_QUESTIONS = 8
+"""So often several processes ask each other whether one is to stop: every answer is waited for."""
 
 
 def train(plan: Plan, *, out: str | Path, quiet: bool = False) -> RunResult:
@@ -27,14 +34,16 @@ def train(plan: Plan, *, out: str | Path, quiet: bool = False) -> RunResult:
         OutputError: the folder is taken, inside the data or not writable, or the disk too full.
         TrainingError: the losses stay non-finite after every remedy.
     """
-    engine = Engine(plan.config.training)
+    plan = tuned(plan)
+    engine = Engine(plan.config)
     folder = RunFolder(Path(out))
     with _sole_owner(folder, engine):
         folder.check_free(data=plan.listing.root)
-        plan = measured(plan, engine, out=folder.root)
+        plan, cost = checked(plan, engine, out=folder.root)
         plan = settled(plan)
         if engine.is_main:
             folder.create(plan.config)
+            record(plan, cost, folder=folder.root)
         engine.wait()
         return _run(plan, folder, engine, quiet=quiet)
 
@@ -47,7 +56,7 @@ def resume(run: str | Path, *, quiet: bool = False) -> RunResult:
     """
     folder = RunFolder(Path(run))
     config = folder.open()
-    engine = Engine(config.training)
+    engine = Engine(config)
     with _sole_owner(folder, engine):
         return _run(complete(config), folder, engine, quiet=quiet)
 
@@ -58,13 +67,15 @@ def _run(plan: Plan, folder: RunFolder, engine: Engine, *, quiet: bool) -> RunRe
     stop = Stop()
     with stop.listening():
         while (progress.images < session.total_images) and not stop.wanted(engine) and not session.out_of_time(progress):
-            progress = _descend_until_rollback(session, progress, stop)
+            progress = _descend_until_turn(session, progress, stop)
         return session.close(progress, signal_number=stop.wanted(engine) or None)
 
 
-def _descend_until_rollback(session: Session, progress: Progress, stop: Stop) -> Progress:
-    """The adversarial game, batch after batch, until the end, a stop, or a return to the last checkpoint."""
+def _descend_until_turn(session: Session, progress: Progress, stop: Stop) -> Progress:
+    """The adversarial game, batch after batch, until the end, a stop, a larger size, or a return to the last checkpoint."""
     config, engine, learner = session.plan.config, session.engine, session.learner
+    end = session.end_of_stage(progress.images)
+    under_way: deque[tuple[StepResult, Batch]] = deque()
     bad_steps = 0
     with closing(session.batches(progress.images)) as batches:
         for batch in batches:
@@ -72,19 +83,25 @@ def _descend_until_rollback(session: Session, progress: Progress, stop: Stop) ->
             factor = learning_rate_factor(progress.images, total=session.total_images, decay_start=config.training.decay_start)
             rates = learner.set_learning_rates(factor * progress.learning_rate_scale)
             train_generator = progress.step % config.training.num_critic == config.training.num_critic - 1
-            result = learner.step(batch.to(engine.device), train_generator=train_generator)
-            bad_steps = 0 if result.finite else bad_steps + 1
-            before, progress = progress, session.advance(progress, skipped=not result.finite)
-            if result.finite:
-                session.terms.add("generator", result.generator)
-                session.terms.add("critic", result.critic)
-            else:
-                session.tell("skipped", progress, f"step {progress.step} ({', '.join(batch.ids[:3])}): a loss was not finite; skipped")
+            result = learner.step(engine.place(batch), train_generator=train_generator)
+            session.terms.add("generator", result.generator, sound=result.sound)
+            session.terms.add("critic", result.critic, sound=result.sound)
+            before, progress = progress, session.advance(progress)
+            under_way.append((result, batch))
+            while len(under_way) > (0 if session.is_due(before, progress) else engine.lag):
+                looked_at, its_batch = under_way.popleft()
+                if looked_at.sound:
+                    bad_steps = 0
+                    continue
+                bad_steps, progress = bad_steps + 1, replace(progress, skipped_steps=progress.skipped_steps + 1)
+                session.tell("skipped", progress, f"a loss was not finite; the step with {', '.join(its_batch.ids[:3])} was skipped")
                 if bad_steps >= MAX_BAD_STEPS:
                     return session.roll_back(progress, f"{MAX_BAD_STEPS} steps in a row were not finite")
             progress = session.attend(before, progress, rates)
-            rolled_back = progress.rollbacks > before.rollbacks
-            if rolled_back or progress.images >= session.total_images or stop.wanted(engine) or session.out_of_time(progress):
+            if progress.rollbacks > before.rollbacks or progress.images >= end:
+                return progress
+            asks = engine.world_size == 1 or progress.step % STEPS_BETWEEN_QUESTIONS == 0
+            if asks and (stop.wanted(engine) or session.out_of_time(progress)):
                 return progress
     return progress
 

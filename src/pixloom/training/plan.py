@@ -11,7 +11,7 @@ from typing import Any, get_args
 import torch
 
 from pixloom.config import DataConfig, Direction, RunConfig, override
-from pixloom.data.loading import probe_channels
+from pixloom.data.loading import Pictures, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.errors import ConfigError, DataError, ImageError, nearest
 from pixloom.images import read_header
@@ -111,10 +111,15 @@ def make_plan(
     base = {f"data.{key}": value for key, value in place.items()} | {
         "task.name": task,
         "task.direction": direction,
-        "training.device": device,
+        "compute.device": device,
     }
     wishes = {"training.images": images, "training.minutes": minutes, "training.seed": seed}
-    config = override(recipe(recipe_name, size=size), base | {key: value for key, value in wishes.items() if value is not None} | settings)
+    # The networks must suit the smallest pictures that they are trained on.
+    smallest = settings.get("data.first_size") or size
+    config = override(
+        recipe(recipe_name, size=smallest),
+        {"data.size": size} | base | {key: value for key, value in wishes.items() if value is not None} | settings,
+    )
     return complete(config, reasons=tuple(reasons))
 
 
@@ -136,9 +141,9 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         )
     picture_channels = probe_channels(listing.splits["train"])
     network_channels = task.channels(*picture_channels)
-    check_config(config, channels=network_channels)
     if config.recipe not in RECIPES:
         raise ConfigError(f"there is no recipe '{config.recipe}'", fix=nearest(config.recipe, RECIPES))
+    check_config(config, channels=network_channels)
     if config.training.images is not None:
         config = override(config, {"training.images": round_up(config.training.images, config.training.batch_size)})
     elif config.training.minutes is None:
@@ -185,6 +190,34 @@ def with_minutes(plan: Plan, *, seconds_per_image: float) -> Plan:
     images = max(batch, round_up(STEP_SHARE * minutes * 60 / seconds_per_image, batch))
     reason = f"{images:,} images: what {minutes:g} minutes allow at {seconds_per_image:.3g} s per image"
     return replace(plan, config=override(plan.config, {"training.images": images}), reasons=(*plan.reasons, reason))
+
+
+def stages(data: DataConfig) -> list[int]:
+    """The sides of the training crops, one after the other: doubled from ``data.first_size`` up to ``data.size``.
+
+    >>> stages(DataConfig(size=256, first_size=64)), stages(DataConfig(size=96))
+    ([64, 128, 256], [96])
+    """
+    sizes = [data.size if data.first_size is None else data.first_size]
+    while sizes[-1] < data.size:
+        sizes.append(sizes[-1] * 2)
+    return sizes
+
+
+def size_at(images: int, data: DataConfig, *, total: int) -> int:
+    """The side of the crops after so many images: every stage has an equal share of the run.
+
+    >>> [size_at(images, DataConfig(size=256, first_size=64), total=300) for images in (0, 99, 100, 299)]
+    [64, 64, 128, 256]
+    """
+    sizes = stages(data)
+    return sizes[min(len(sizes) - 1, images * len(sizes) // total)]
+
+
+def load_pictures(plan: Plan, *, size: int, cache_gib: float) -> Pictures:
+    """The training examples, loaded for crops of ``size``."""
+    load_side = round(size * plan.config.data.jitter)
+    return Pictures(plan.train, encode=plan.task.encode, load_side=load_side, channels=plan.picture_channels, cache_gib=cache_gib)
 
 
 def interval(setting: int | None, *, total: int, times: int, batch: int) -> int:

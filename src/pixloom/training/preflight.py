@@ -1,27 +1,39 @@
-"""Before a run starts: what it will cost, measured on a few real steps, and whether it fits."""
+"""Before a run starts: what it will cost, counted on paper and measured on a few real steps, and whether it fits."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from statistics import fmean, median
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from pixloom.data.loading import Pictures, training_batches
+from pixloom.config import RunConfig
+from pixloom.data.batch import Batch
+from pixloom.data.loading import training_batches
 from pixloom.errors import OutputError
+from pixloom.files import write_text
+from pixloom.methods import build_method
+from pixloom.nets.cost import Play, StepCost, step_cost
+from pixloom.nets.layers import recompute_activations
 from pixloom.training.engine import Engine
 from pixloom.training.folder import peak_memory_bytes
-from pixloom.training.learner import Learner
-from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, with_minutes
-from pixloom.training.status import format_clock, format_seconds
+from pixloom.training.learner import Learner, Passes, build_networks, frozen, split, weighted_sum
+from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, load_pictures, stages, with_minutes
+from pixloom.training.status import format_clock, format_number, format_seconds
 
 WARM_UP_STEPS, TIMED_STEPS = 2, 3
 GIB = 2**30
+GIGA = 10**9
 
 
 @dataclass(frozen=True)
@@ -30,9 +42,10 @@ class Cost:
 
     Attributes:
         generator_parameters, critic_parameters: trainable numbers.
-        seconds_per_image: of a real step on this machine, divided by its images.
-        peak_memory_bytes: held during those steps.
+        seconds_per_image: of a real step on this machine, divided by its images; the mean over the sizes that the run goes through.
+        peak_memory_bytes: held by this process during those steps.
         disk_bytes: checkpoints and models at the fullest moment.
+        step: this process's share of a step by count, at the last size; None where a network makes products that are not counted.
     """
 
     generator_parameters: int
@@ -40,43 +53,43 @@ class Cost:
     seconds_per_image: float
     peak_memory_bytes: int | None
     disk_bytes: int
+    step: StepCost | None = None
 
 
 def measure(plan: Plan, engine: Engine) -> Cost:
-    """Time real steps on throw-away networks (the run itself starts from fresh ones).
+    """Count a step, and time real ones on throw-away networks (the run itself starts from fresh ones).
 
     Raises:
         DataError: no picture can be read.
     """
     config = plan.config
     learner = Learner(config, channels=plan.network_channels, engine=engine)
-    load_side = round(config.data.size * config.data.jitter)
-    pictures = Pictures(plan.train, encode=plan.task.encode, load_side=load_side, channels=plan.picture_channels, cache_gib=0.0)
-    options = {"batch_size": config.training.batch_size, "seed": config.training.seed, "start_image": 0}
-    seconds = []
-    batches = training_batches(
-        pictures, **options, size=config.data.size, flip=config.data.flip, rank=engine.rank, world_size=engine.world_size
-    )
-    with closing(batches):
-        for _, batch in zip(range(WARM_UP_STEPS + TIMED_STEPS), batches, strict=False):
-            started = time.perf_counter()
-            learner.step(batch.to(engine.device))
-            if engine.device.type == "cuda":
-                torch.cuda.synchronize(engine.device)
-            seconds.append(time.perf_counter() - started)
-    typical = sorted(seconds[WARM_UP_STEPS:])[TIMED_STEPS // 2]
+    seconds = fmean(median(_seconds(plan, engine, learner=learner, size=size)) for size in stages(config.data))
     generator, critic = count_parameters(learner.generator), 0 if learner.critic is None else count_parameters(learner.critic)
     return Cost(
         generator_parameters=generator,
         critic_parameters=critic,
-        seconds_per_image=engine.mean({"seconds": torch.tensor(typical, device=engine.device)})["seconds"] / config.training.batch_size,
+        seconds_per_image=engine.mean({"seconds": torch.tensor(seconds, device=engine.device)})["seconds"] / config.training.batch_size,
         peak_memory_bytes=peak_memory_bytes(engine.device),
         disk_bytes=_disk_bytes(generator, critic, averaged=learner.ema is not None, keep=config.training.keep_checkpoints),
+        step=counted(plan, processes=engine.world_size),
     )
 
 
-def measured(plan: Plan, engine: Engine, *, out: Path) -> Plan:
-    """The plan with its length decided, its cost printed and found to fit on the disk.
+def counted(plan: Plan, *, processes: int = 1) -> StepCost | None:
+    """One process's share of a step of this plan, by count; None where a network makes products that are not counted."""
+    config = plan.config
+    with torch.device("meta"):
+        generator, critic = build_networks(config, channels=plan.network_channels)
+    share, averaged = config.training.batch_size // processes, config.training.ema_halflife_images is not None
+    try:
+        return step_cost(generator, critic, size=config.data.size, batch=share, averaged=averaged, play=step_of(config))
+    except NotImplementedError:
+        return None
+
+
+def checked(plan: Plan, engine: Engine, *, out: Path) -> tuple[Plan, Cost]:
+    """The plan with its length decided, and its cost, printed and found to fit on the disk.
 
     Raises:
         OutputError: too little space for the checkpoints.
@@ -88,7 +101,16 @@ def measured(plan: Plan, engine: Engine, *, out: Path) -> Plan:
     if engine.is_main:
         print("\n".join(describe(plan, cost)), flush=True)
         check_disk(out, cost.disk_bytes)
-    return plan
+    return plan, cost
+
+
+def record(plan: Plan, cost: Cost, *, folder: Path) -> None:
+    """Write ``cost.json``, which the report shows, into a run folder.
+
+    Raises:
+        OutputError: the disk is full or the place is not writable.
+    """
+    write_text(folder / "cost.json", json.dumps(facts(plan, cost), indent=1))
 
 
 def describe(plan: Plan, cost: Cost, *, now: datetime | None = None) -> list[str]:
@@ -96,18 +118,31 @@ def describe(plan: Plan, cost: Cost, *, now: datetime | None = None) -> list[str
     now = now or datetime.now()
     config, images = plan.config, plan.config.training.images
     assert images is not None, "the plan decides the number of images"
-    size, batch = config.data.size, config.training.batch_size
     seconds = images * cost.seconds_per_image / STEP_SHARE
-    memory = "unknown" if cost.peak_memory_bytes is None else f"{cost.peak_memory_bytes / GIB:.1f} GiB"
-    critic = f", critic {config.critic.name} {cost.critic_parameters / 1e6:.2f} M" if config.critic else ""
-    step = f"{cost.seconds_per_image * batch:.2f} s per step of {batch}"
+    sizes = " to ".join(str(size) for size in sorted({stages(config.data)[0], config.data.size}))
     return [
-        f"{plan.task.name} by {config.recipe}: {len(plan.train)} training and {len(plan.validation)} validation examples at {size} px",
+        f"{plan.task.name} by {config.recipe}: {len(plan.train)} training and {len(plan.validation)} validation examples at {sizes} px",
         *(f"  - {reason}" for reason in plan.reasons),
-        f"generator {config.generator.name} {cost.generator_parameters / 1e6:.1f} M parameters{critic}",
-        f"{step}, peak memory {memory}, disk up to {cost.disk_bytes / GIB:.1f} GiB",
+        *(_describe_network(role, facts) for role, facts in _networks(config, cost).items()),
+        _describe_step(cost, batch=config.training.batch_size),
         f"{images:,} images take about {format_seconds(seconds)}, until {format_clock(now + timedelta(seconds=seconds), now=now)}",
     ]
+
+
+def facts(plan: Plan, cost: Cost) -> dict[str, Any]:
+    """What a run costs as the report shows it: of each network, by count, and as measured before the start."""
+    batch, step, peak = plan.config.training.batch_size, cost.step, cost.peak_memory_bytes
+    counted = step and {
+        "weights, gradients, moments": step.state_bytes / GIB,
+        "activations": step.activation_bytes / GIB,
+        "together, by count": step.memory_bytes / GIB,
+    }
+    return {
+        **_networks(plan.config, cost),
+        "step": {"pictures": batch, "GMAC": step and _step_gmac(step, batch=batch), "seconds": cost.seconds_per_image * batch},
+        "memory of a process in GiB": {**(counted or {}), "measured peak, with all libraries": peak and peak / GIB},
+        "disk in GiB": cost.disk_bytes / GIB,
+    }
 
 
 def check_disk(out: Path, needed_bytes: int) -> None:
@@ -130,3 +165,70 @@ def _disk_bytes(generator: int, critic: int, *, averaged: bool, keep: int) -> in
     """Checkpoints hold weights and two Adam moments; one more exists while the oldest is not yet removed; two models, one in the making."""
     checkpoint = 4 * (3 * (generator + critic) + (generator if averaged else 0))
     return (keep + 1) * checkpoint + 3 * 4 * generator + 50 * 2**20
+
+
+def _seconds(plan: Plan, engine: Engine, *, learner: Learner, size: int) -> list[float]:
+    """How long real steps take at a size, without the first ones."""
+    training, data = plan.config.training, plan.config.data
+    order = {"batch_size": training.batch_size, "seed": training.seed, "start_image": 0}
+    place = {"rank": engine.rank, "world_size": engine.world_size}
+    seconds = []
+    with closing(training_batches(load_pictures(plan, size=size, cache_gib=0.0), **order, size=size, flip=data.flip, **place)) as batches:
+        for _, batch in zip(range(WARM_UP_STEPS + TIMED_STEPS), batches, strict=False):
+            started = time.perf_counter()
+            learner.step(engine.place(batch))
+            if engine.device.type == "cuda":
+                torch.cuda.synchronize(engine.device)
+            seconds.append(time.perf_counter() - started)
+    return seconds[WARM_UP_STEPS:]
+
+
+def step_of(config: RunConfig) -> Play:
+    """A step of the configured method in the parts of ``compute.accumulate``, as :class:`pixloom.training.learner.Learner` plays it."""
+
+    def play(generator: nn.Module, critic: nn.Module | None, *, source: Tensor, target: Tensor) -> None:
+        if config.compute.recompute_activations:
+            for network in (generator, *([] if critic is None else [critic])):
+                recompute_activations(network)
+        method = build_method(config, generator=generator, critic=critic)
+        parts = split(Batch(source=source, target=target, ids=("",) * len(source)), config.compute.accumulate)
+        passes = Passes(method, parts)
+        if critic is not None:
+            critic.zero_grad()
+            for place, part in enumerate(parts):
+                torch.autograd.backward(weighted_sum(method.critic_terms(part, passes.for_critic(place)), method.weights))
+        generator.zero_grad()
+        with frozen(critic):
+            for place, part in enumerate(parts):
+                torch.autograd.backward(weighted_sum(method.generator_terms(part, passes.for_generator(place)), method.weights))
+
+    return play
+
+
+def _networks(config: RunConfig, cost: Cost) -> dict[str, dict[str, Any]]:
+    """The facts about each network by its role."""
+    step, rows = cost.step, {}
+    for role, network in (("generator", config.generator), ("critic", config.critic)):
+        if network is not None:
+            counted = step and getattr(step, role).macs / step.batch / GIGA
+            rows[role] = {"name": network.name, "parameters": getattr(cost, f"{role}_parameters"), "GMAC per picture": counted}
+    return rows
+
+
+def _step_gmac(step: StepCost, *, batch: int) -> float:
+    """Of all processes together."""
+    return step.macs * (batch // step.batch) / GIGA
+
+
+def _describe_network(role: str, facts: Mapping[str, Any]) -> str:
+    macs = "" if facts["GMAC per picture"] is None else f", {format_number(facts['GMAC per picture'])} GMAC per picture"
+    return f"{role} {facts['name']} {format_number(facts['parameters'] / 1e6)} M parameters{macs}"
+
+
+def _describe_step(cost: Cost, *, batch: int) -> str:
+    step = cost.step
+    macs = "" if step is None else f" for {format_number(_step_gmac(step, batch=batch))} GMAC"
+    peak = "unknown" if cost.peak_memory_bytes is None else f"{cost.peak_memory_bytes / GIB:.1f} GiB"
+    count = "" if step is None else f" (by count {step.memory_bytes / GIB:.1f} GiB beside torch itself)"
+    seconds = f"{cost.seconds_per_image * batch:.2f} s per step of {batch}"
+    return f"{seconds}{macs}, peak memory {peak}{count}, disk up to {cost.disk_bytes / GIB:.1f} GiB"

@@ -51,6 +51,7 @@ class Run:
     samples: Sequence[Path]
     data: Any
     bad_files: Any
+    cost: Any
     environment: Any
     evaluation: Mapping[str, Any]
     written: datetime | None
@@ -103,6 +104,7 @@ def read_run(run_folder: Path, *, final: bool) -> Run:
         samples=sorted((path for path in (run_folder / "samples").glob("*.png") if path.stem.isdecimal()), key=lambda path: int(path.stem)),
         data=_json(run_folder / "data.json"),
         bad_files=_json(run_folder / "bad_files.json"),
+        cost=_json(run_folder / "cost.json"),
         environment=_json(run_folder / "environment.json"),
         evaluation=_mapping(_json(run_folder / "evaluation" / "evaluation.json")),
         written=datetime.fromtimestamp(record.stat().st_mtime) if record.is_file() else None,
@@ -118,6 +120,7 @@ def render(run: Run) -> str:
         _section("Evaluation", _evaluation(run.evaluation)),
         _section("Use the model", _usage(run)),
         _section("Data", _data(run)),
+        _section("Cost", _cost(run.cost)),
         _section("Events", _events(run.of_kind("event"))),
         _section("Settings", _settings(run.config_text)),
         _section("Environment", _folded("Machine and versions", show(run.environment)) if run.environment else ""),
@@ -353,6 +356,12 @@ def _data(run: Run) -> str:
     count = len(run.bad_files)
     title = f"{count:,} {'file' if count == 1 else 'files'} could not be read and {'was' if count == 1 else 'were'} left out"
     return summary + _folded(title, show(run.bad_files), opened=True)
+
+
+def _cost(cost: Any) -> str:
+    """What was counted and measured before the run started."""
+    note = "Multiply-adds (GMAC: 10^9 of them) and memory by count; seconds and the peak as measured on the first steps."
+    return f'<p class="soft">{note}</p><div class="wide">{show(cost)}</div>' if cost else ""
 
 
 def _events(entries: Sequence[Entry]) -> str:

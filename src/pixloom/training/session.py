@@ -7,11 +7,16 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pixloom.data.batch import Batch
-from pixloom.data.loading import Pictures, training_batches
+import torch
+
+from pixloom.config import ComputeConfig
+from pixloom.data.batch import Batch, on_device
+from pixloom.data.loading import training_batches
+from pixloom.data.resident import resident_batches, resident_bytes
 from pixloom.errors import TrainingError
 from pixloom.evaluation import Evaluation
 from pixloom.files import write_text, writing
@@ -19,7 +24,7 @@ from pixloom.training.engine import Engine
 from pixloom.training.folder import RunFolder, describe_environment, describe_machine, peak_memory_bytes
 from pixloom.training.history import History, truncate_after
 from pixloom.training.learner import Learner
-from pixloom.training.plan import Plan, digest, interval
+from pixloom.training.plan import Plan, digest, interval, load_pictures, round_up, size_at, stages
 from pixloom.training.report import write_report
 from pixloom.training.state import Progress, newest_checkpoint, save_checkpoint
 from pixloom.training.status import Status
@@ -28,6 +33,7 @@ from pixloom.training.terms import STATE, Terms
 from pixloom.training.watch import Watch
 
 MAX_ROLLBACKS = 3
+GIB = 2**30
 
 State = Literal["finished", "out of time", "interrupted"]
 
@@ -65,10 +71,7 @@ class Session:
         assert config.training.images is not None, "the plan decides the number of images"
         self.plan, self.folder, self.engine = plan, folder, engine
         self.total_images = config.training.images
-        load_side = round(config.data.size * config.data.jitter)
-        self.pictures = Pictures(
-            plan.train, encode=plan.task.encode, load_side=load_side, channels=plan.picture_channels, cache_gib=config.data.cache_gib
-        )
+        self.bad: dict[str, str] = {}
         self.learner = Learner(config, channels=plan.network_channels, engine=engine)
         self.watch = Watch(plan, folder, device=engine.device)
         self.history = History(folder.history)
@@ -186,39 +189,45 @@ class Session:
     # ---- between steps
 
     def batches(self, start_image: int) -> Generator[Batch, None, None]:
-        """This process's batches from an image on."""
+        """This process's batches from an image on, of the size of its stage."""
         training, data = self.plan.config.training, self.plan.config.data
-        return training_batches(
-            self.pictures,
+        size, device = size_at(start_image, data, total=self.total_images), self.engine.device
+        resident = stays_on(device, self.plan, size=size)
+        pictures = load_pictures(self.plan, size=size, cache_gib=0.0 if resident else data.cache_gib)
+        pictures.bad = self.bad
+        make = partial(resident_batches, device=device) if resident else training_batches
+        batches = make(
+            pictures,
             batch_size=training.batch_size,
             seed=training.seed,
             start_image=start_image,
-            size=data.size,
+            size=size,
             flip=data.flip,
             rank=self.engine.rank,
             world_size=self.engine.world_size,
         )
+        return batches if resident else on_device(batches, device=device)
 
-    def advance(self, progress: Progress, *, skipped: bool) -> Progress:
+    def end_of_stage(self, images: int) -> int:
+        """The image at which a larger size begins, or the run ends."""
+        data, batch = self.plan.config.data, self.plan.config.training.batch_size
+        count = len(stages(data))
+        ends = [round_up(self.total_images * (place + 1) / count, batch) for place in range(count)]
+        return min(self.total_images, *(end for end in ends if end > images))
+
+    def advance(self, progress: Progress) -> Progress:
         """One step further."""
         return replace(
             progress,
             images=progress.images + self.plan.config.training.batch_size,
             step=progress.step + 1,
-            skipped_steps=progress.skipped_steps + skipped,
             elapsed_seconds=time.monotonic() - self.clock,
         )
 
     def attend(self, before: Progress, progress: Progress, rates: Mapping[str, float]) -> Progress:
         """Do what has come due with this step: log, preview, validation, checkpoint."""
-        training = self.plan.config.training
-        first, last = before.images == 0, progress.images >= self.total_images
-
-        def due(every: int) -> bool:
-            return last or progress.images // every > before.images // every
-
-        previews, validates, saves = first or due(self.preview_every), due(self.validate_every), due(self.checkpoint_every)
-        if due(training.log_every_images):
+        previews, validates, saves, logs = self._dues(before, progress)
+        if logs:
             self._log(before, progress, rates)
         if (previews or validates or saves) and self.engine.any_process(not self.learner.is_finite()):
             return self.roll_back(progress, "the weights were not finite")
@@ -230,6 +239,20 @@ class Session:
             self.save(progress)
         self.status.update(progress.images)
         return progress
+
+    def is_due(self, before: Progress, progress: Progress) -> bool:
+        """Whether something has come due with this step."""
+        return any(self._dues(before, progress))
+
+    def _dues(self, before: Progress, progress: Progress) -> tuple[bool, bool, bool, bool]:
+        """Whether a preview, a validation, a checkpoint, a log entry has come due with this step."""
+        first, last = before.images == 0, progress.images >= self.total_images
+
+        def due(every: int) -> bool:
+            return last or progress.images // every > before.images // every
+
+        logs = due(self.plan.config.training.log_every_images)
+        return first or due(self.preview_every), due(self.validate_every), due(self.checkpoint_every), logs
 
     def save(self, progress: Progress) -> None:
         """Write a checkpoint."""
@@ -264,7 +287,11 @@ class Session:
         """What a checkpoint must agree on: the settings that shape the weights, and the data."""
         config = self.plan.config
         tree = config.model_dump(
-            exclude={"data": {"path", "cache_gib"}, "training": {"minutes", "device", "keep_checkpoints", "log_every_images"}}
+            exclude={
+                "data": {"path", "cache_gib", "device_gib"},
+                "training": {"minutes", "keep_checkpoints", "log_every_images"},
+                "compute": set(ComputeConfig.model_fields) - {"precision", "accumulate"},
+            }
         )
         return f"{self.plan.fingerprint}-{digest(json.dumps(tree, sort_keys=True))}"
 
@@ -328,9 +355,16 @@ class Session:
         return replace(progress, best_value=best[0], best_images=best[1])
 
     def _write_bad_files(self) -> None:
-        bad = self.pictures.bad | self.watch.bad
+        bad = self.bad | self.watch.bad
         if bad:
             write_text(self.folder.root / "bad_files.json", json.dumps(bad, indent=1, ensure_ascii=False))
+
+
+def stays_on(device: torch.device, plan: Plan, *, size: int) -> bool:
+    """Whether the examples are kept on the device: on CUDA, when they all fit in ``data.device_gib``."""
+    if device.type != "cuda" or not plan.task.pixelwise:
+        return False
+    return resident_bytes(load_pictures(plan, size=size, cache_gib=0.0)) <= plan.config.data.device_gib * GIB
 
 
 def describe_data(plan: Plan) -> dict[str, Any]:

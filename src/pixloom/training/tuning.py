@@ -1,0 +1,200 @@
+"""How a training computes fastest on this machine: measured by ``pixloom tune``, remembered, and used wherever a setting says ``auto``.
+
+What helps one processor harms another (bf16 is 1.3 times as fast on one CPU and 100 times slower on the next): none of it is a default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pixloom.config import RunConfig, override
+from pixloom.data.batch import Batch
+from pixloom.errors import ConfigError, PixloomError
+from pixloom.files import cache_folder, write_text
+from pixloom.inference.translator import choose_device
+from pixloom.training.engine import Engine
+from pixloom.training.learner import Learner
+from pixloom.training.plan import Plan
+
+DEFAULTS: dict[str, Any] = {"precision": "no", "memory_format": "contiguous", "compile": "no"}
+"""What ``auto`` means where nothing has been measured."""
+
+LEAST_GAIN = 1.05
+"""A setting is chosen when it is so many times as fast; less is not told from noise."""
+
+WARM_UP, ROUNDS = 2, 5
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One way of computing the step.
+
+    Attributes:
+        settings: of ``compute``, those that differ from the defaults.
+        seconds: the median of its steps; None where it failed.
+        ratio: how many times as fast as the best so far, in the same rounds.
+        chosen: whether it became the best.
+        failure: why it could not be measured.
+    """
+
+    settings: dict[str, Any]
+    seconds: float | None
+    ratio: float | None
+    chosen: bool
+    failure: str | None = None
+
+
+def tune(config: RunConfig, *, channels: tuple[int, int], say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Find the fastest settings of ``compute`` for the networks, size and batch of a config on this machine, and remember them.
+
+    One setting after the other is tried against the best so far, alternating, on real steps with random pictures. What a config does not
+    leave to ``auto`` is kept as it is.
+
+    Args:
+        config: of the run.
+        channels: of the generator's input and output.
+        say: called with a line for every trial.
+
+    Returns:
+        The chosen settings by name, for ``compute``.
+
+    Raises:
+        ConfigError: the config leaves nothing to choose, or its step cannot be computed at all.
+        OutputError: the result cannot be kept.
+    """
+    if not _open_settings(config):
+        raise ConfigError("there is nothing to choose", why="every setting of compute is given", fix="leave one of them out")
+    best: dict[str, Any] = {name: value for name, value in DEFAULTS.items() if name in _open_settings(config)}
+    seconds = _seconds_alone(config, best, channels=channels)
+    say(f"{'as it is':28} {1000 * seconds:8.1f} ms a step")
+    for change in _candidates(config):
+        trial = _compare(config, best, best | change, channels=channels)
+        if trial.chosen:
+            best, seconds = best | change, trial.seconds or seconds
+        say(describe_trial(trial, change))
+    entry = {"settings": best, "seconds": seconds, "date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__}
+    write_text(_place(config, channels=channels), json.dumps(entry, indent=1) + "\n")
+    return best
+
+
+def tuned(plan: Plan) -> Plan:
+    """The plan with ``auto`` replaced by what was measured here (else by the defaults), and a sentence where something was."""
+    config, reasons = plan.config, plan.reasons
+    remembered = recall(config, channels=plan.network_channels)
+    choice = DEFAULTS | ({} if remembered is None else remembered["settings"])
+    used = {name: value for name, value in choice.items() if name in _open_settings(config)}
+    if remembered is not None and any(DEFAULTS.get(name) != value for name, value in used.items()):
+        reasons = (*reasons, f"{_listed(used)}: the fastest here, as pixloom tune measured on {remembered.get('date', 'some day')}")
+    return replace(plan, config=override(config, {f"compute.{name}": value for name, value in used.items()}), reasons=reasons)
+
+
+def recall(config: RunConfig, *, channels: tuple[int, int]) -> dict[str, Any] | None:
+    """What :func:`tune` found for these networks, this size and batch on this machine; None where it was not run."""
+    with suppress(
+        OSError, ValueError, TypeError, KeyError, AttributeError, ConfigError
+    ):  # a cache: whatever is wrong with it, there is none
+        entry: dict[str, Any] = json.loads(_place(config, channels=channels).read_text(encoding="utf-8"))
+        override(config, {f"compute.{name}": value for name, value in entry["settings"].items()})
+        return entry
+    return None
+
+
+def describe_trial(trial: Trial, change: Mapping[str, Any]) -> str:
+    """A line for one trial."""
+    if trial.seconds is None or trial.ratio is None:
+        return f"{_listed(change):28} does not work here: {trial.failure}"
+    return (
+        f"{_listed(change):28} {1000 * trial.seconds:8.1f} ms a step, {trial.ratio:.2f} times as fast{': chosen' if trial.chosen else ''}"
+    )
+
+
+def _candidates(config: RunConfig) -> Iterator[dict[str, Any]]:
+    """The changes to try, one after the other; the dearest to measure last."""
+    is_open, device = _open_settings(config), choose_device(config.compute.device).type
+    if "threads" in is_open and device == "cpu":
+        cores = os.cpu_count() or 1
+        yield from ({"threads": count} for count in sorted({max(1, cores // 2), cores}) if count != torch.get_num_threads())
+    for name, values in (
+        ("memory_format", ("channels_last",)),
+        ("precision", ("bf16",)),
+        ("compile", ("default", "reduce-overhead") if device == "cuda" else ("default",)),
+    ):
+        yield from ({name: value} for value in values if name in is_open)
+
+
+def _open_settings(config: RunConfig) -> set[str]:
+    """The settings that the config leaves to be chosen."""
+    return {name for name in (*DEFAULTS, "threads") if getattr(config.compute, name) in ("auto", None)}
+
+
+def _compare(config: RunConfig, best: Mapping[str, Any], candidate: Mapping[str, Any], *, channels: tuple[int, int]) -> Trial:
+    """The candidate against the best so far: A B A B ..., medians."""
+    settings = {name: value for name, value in candidate.items() if DEFAULTS.get(name) != value}
+    try:
+        steps = [_step(config, each, channels=channels) for each in (best, candidate)]
+        rounds = [[step() for step in steps] for _ in range(ROUNDS)]
+    except PixloomError:
+        raise
+    except Exception as error:  # a compiler, a driver or memory may fail in any way; then this is not a way to compute here
+        return Trial(settings, None, None, chosen=False, failure=(str(error).strip() or type(error).__name__).splitlines()[0][:200])
+    ratio = statistics.median(old / new for old, new in rounds)
+    return Trial(settings, statistics.median(new for _, new in rounds), ratio, chosen=ratio >= LEAST_GAIN)
+
+
+def _seconds_alone(config: RunConfig, settings: Mapping[str, Any], *, channels: tuple[int, int]) -> float:
+    step = _step(config, settings, channels=channels)
+    return statistics.median(step() for _ in range(ROUNDS))
+
+
+def _step(config: RunConfig, settings: Mapping[str, Any], *, channels: tuple[int, int]) -> Callable[[], float]:
+    """A function that makes one warmed-up training step on random pictures and gives its seconds."""
+    config = override(config, {f"compute.{name}": value for name, value in settings.items()})
+    threads = config.compute.threads or torch.get_num_threads()
+    engine = Engine(config)
+    learner, batch = Learner(config, channels=channels, engine=engine), engine.place(_random_batch(config, channels, engine=engine))
+
+    def step() -> float:
+        torch.set_num_threads(threads)
+        started = time.perf_counter()
+        learner.step(batch)
+        if engine.device.type == "cuda":
+            torch.cuda.synchronize(engine.device)
+        return time.perf_counter() - started
+
+    for _ in range(WARM_UP):
+        step()
+    return step
+
+
+def _random_batch(config: RunConfig, channels: Sequence[int], *, engine: Engine) -> Batch:
+    count, size = config.training.batch_size // engine.world_size, config.data.size
+    source, target = (torch.rand(count, number, size, size) * 2 - 1 for number in channels)
+    return Batch(source, target, ("",) * count)
+
+
+def _place(config: RunConfig, *, channels: tuple[int, int]) -> Path:
+    """Where the result for this machine, these networks, this size and batch is kept."""
+    device = choose_device(config.compute.device)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
+    machine = [platform.node(), platform.machine(), name, os.cpu_count(), torch.__version__]
+    task = config.model_dump(include={"method": True, "generator": True, "critic": True, "losses": True})
+    compute = [config.compute.accumulate, config.compute.recompute_activations]
+    key = json.dumps([machine, task, compute, config.data.size, config.training.batch_size, channels], sort_keys=True)
+    return cache_folder() / "tuning" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
