@@ -35,8 +35,9 @@ check: setup
 docs: setup  ## write docs/reference from the code, and check every link
 	$(BIN)/python docs/build.py
 
-bench: setup  ## the recorded runs anew: make bench DATA=folder with bsds500/ and facades/ (hours)
-	$(BIN)/python benchmarks/foundation.py all --data "$(DATA)" --out runs/foundation
+bench: setup  ## speed against fixed plain references, into benchmarks/results/speed and the table in benchmarks/README.md (half an hour)
+	$(BIN)/python -m benchmarks.speed all $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python -m benchmarks.speed table
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
