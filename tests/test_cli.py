@@ -176,7 +176,7 @@ def test_options_become_settings(console, pairs, tmp_path):
     settings = yaml.safe_load((tmp_path / "run/config.yaml").read_text(encoding="utf-8"))
     assert settings["task"] == {"name": "pair", "direction": "BtoA"}
     assert (settings["data"]["source_folder"], settings["data"]["target_folder"], settings["data"]["layout"]) == ("B", "A", "folders")
-    assert settings["training"]["device"] == "cpu"
+    assert settings["compute"]["device"] == "cpu"
     assert settings["losses"]["pixel"] == "l2"
     assert settings["recipe"] == "cgan"
 

@@ -82,7 +82,7 @@ def test_broken_links_are_found(tmp_path):
 
 def test_every_command_setting_and_recipe_is_in_the_reference():
     pages = {path.stem: text for path, text in build.generated().items()}
-    for name in ("train", "resume", "translate", "evaluate", "inspect", "recipes", "doctor", "weights"):
+    for name in ("train", "tune", "resume", "translate", "export", "evaluate", "inspect", "recipes", "doctor", "weights"):
         assert f"## pixloom {name}\n" in pages["cli"]
     assert "`--dry-run`: Print the plan" in pages["cli"]
     assert "| `training.batch_size` | whole number, at least 1 | `1` | images per update over all processes |" in pages["settings"]
@@ -111,7 +111,7 @@ def calls(monkeypatch) -> list[str]:
 
         return record
 
-    for name in ("train", "resume", "translate", "evaluate", "inspect", "recipes", "doctor", "weights"):
+    for name in ("train", "tune", "resume", "translate", "export", "evaluate", "inspect", "recipes", "doctor", "weights"):
         monkeypatch.setattr(work, name, recorder(name))
     return called
 

@@ -76,6 +76,9 @@ def run_folder(tmp_path):
         {"layout": "folders", "counts": {"train": 1800, "val": 200}, "size": [96, 96], "notes": ["found train and val"]},
     )
     write_json(folder / "bad_files.json", {"数据/broken.jpg": "the file is truncated"})
+    write_json(
+        folder / "cost.json", {"generator": {"name": "unet", "parameters": 54_413_955, "GMAC per picture": 6.0418}, "step": {"GMAC": None}}
+    )
     write_json(folder / "environment.json", {"pixloom": "0.1.0", "device": "cpu", "cuda": None, "deterministic": True})
     return folder
 
@@ -151,9 +154,16 @@ def test_it_tells_everything(run_folder):
     for fact in (
         "flowers", "colorize", "pix2pix", "Generator losses", "Critic losses", "Validation psnr", "Validation lpips", "Learning rate",
         "Images per second", "found train and val", "1,800", "96 x 96", "数据/broken.jpg", "the file is truncated", "not finite",
-        "deterministic yes", "64 pictures, 96 x 96", "validation at 12,000 images", "best 0.241 at 12,000",
+        "deterministic yes", "parameters 54,413,955", "GMAC per picture 6.0418", "GMAC -",
+        "64 pictures, 96 x 96", "validation at 12,000 images", "best 0.241 at 12,000",
     ):  # fmt: skip
         assert fact in words, fact
+
+
+def test_a_run_without_its_cost_has_no_such_section(run_folder):
+    assert "<h2>Cost</h2>" in report(run_folder, final=True)
+    (run_folder / "cost.json").unlink()
+    assert "<h2>Cost</h2>" not in report(run_folder, final=True)
 
 
 def test_it_is_a_pure_function_of_the_files(run_folder):
@@ -198,7 +208,7 @@ def test_hostile_names_are_text(run_folder):
     record.append("event", images=12_050, elapsed_seconds=700.0, event=evil, message=evil)
     interval = {evil: {"mean": 1.0, "low": 0.0, "high": 2.0}}
     write_json(folder / "evaluation" / "evaluation.json", {"means": interval, "baselines": {evil: interval}, "protocol": {evil: [evil]}})
-    for name in ("data.json", "bad_files.json", "environment.json"):
+    for name in ("data.json", "bad_files.json", "cost.json", "environment.json"):
         write_json(folder / name, {evil: [evil, {evil: evil}]})
     (folder / "config.yaml").write_text(yaml.safe_dump({"recipe": evil, "task": {"name": evil}}), encoding="utf-8")
     for final in (False, True):
@@ -210,7 +220,15 @@ def test_hostile_names_are_text(run_folder):
 @pytest.mark.parametrize("junk", ["", "{", "[1, 2", "null", "[]", "3", '"text"', '{"means": 3, "counts": {"a": []}}', "\x00\xff", "- {: ["])
 def test_damaged_files_never_stop_it(run_folder, junk):
     (run_folder / "evaluation").mkdir()
-    for name in ("data.json", "bad_files.json", "environment.json", "config.yaml", "history.jsonl", "evaluation/evaluation.json"):
+    for name in (
+        "data.json",
+        "bad_files.json",
+        "cost.json",
+        "environment.json",
+        "config.yaml",
+        "history.jsonl",
+        "evaluation/evaluation.json",
+    ):
         (run_folder / name).write_text(junk, encoding="utf-8")
     (run_folder / "samples" / "000001000.png").write_bytes(b"\x89PNG\r\n\x1a\n" + junk.encode())
     (run_folder / "samples" / "notes.png").write_bytes(b"")

@@ -14,10 +14,10 @@ from torch import nn
 
 from pixloom.config import InferenceConfig, TaskConfig
 from pixloom.errors import ConfigError, DataError, ImageError, ModelError, OutputError
-from pixloom.images import MAX_PIXELS, Picture, list_pictures, read, to_model, with_channels, write
-from pixloom.inference import batch
+from pixloom.images import MAX_PIXELS, Picture, list_pictures, read, to_depth, to_model, with_channels, write
+from pixloom.inference import batch, tiling, translator
 from pixloom.inference.batch import find_jobs, translate_files
-from pixloom.inference.translator import MAX_SQUARES, Translator, find_model, pad, to_depth, working_size
+from pixloom.inference.translator import MAX_SQUARES, Translator, find_model, pad, working_size
 from pixloom.modelfile import ModelDescription, describe_generator
 from pixloom.nets import build
 from pixloom.nets.layers import initialize
@@ -50,6 +50,19 @@ def make(
 @pytest.fixture(scope="module")
 def translate() -> Translator:
     return make()
+
+
+def spy(translate: Translator) -> list[tuple[int, int]]:
+    """Notes the height and width of everything that goes through the network from now on."""
+    worked: list[tuple[int, int]] = []
+    run = translate.runtime.run
+
+    def noted(source: np.ndarray, *, seed: int) -> np.ndarray:
+        worked.append(source.shape[2:])
+        return run(source, seed=seed)
+
+    translate.runtime.run = noted
+    return worked
 
 
 def noise(*shape: int, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
@@ -115,10 +128,10 @@ def test_the_trained_size_is_the_short_side_at_which_the_network_works(translate
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 40), (16, 16), (17, 33)])
 def test_padding_continues_the_picture_and_leaves_it_alone(shape):
-    images = torch.rand(1, 2, *shape)
+    images = np.random.default_rng(0).random((1, 2, *shape))
     padded = pad(images, multiple=16, least=32)
     assert all(side % 16 == 0 and side >= 32 for side in padded.shape[-2:])
-    assert torch.equal(padded[..., : shape[0], : shape[1]], images)
+    assert np.array_equal(padded[..., : shape[0], : shape[1]], images)
     assert padded.min() >= images.min()
     assert padded.max() <= images.max()
 
@@ -252,6 +265,125 @@ def test_to_depth_keeps_black_and_white():
             pixels = np.array([[[0], [full[source]]]], dtype=source)
             got = to_depth(Picture(pixels, pixels[..., 0]), np.dtype(target))
             assert got.pixels.ravel().tolist() == got.alpha.ravel().tolist() == [0, full[target]]
+
+
+# --- In steps, in batches, in tiles --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", ["trained", "native", 24])
+def test_a_translation_is_its_three_steps(size):
+    colorize = make(channels=(1, 2), task="colorize")
+    picture = Picture(noise(20, 30, 3), noise(20, 30), ("as it came",))
+    prepared = colorize.prepare(picture, size=size)
+    assert prepared.values.dtype == np.float32
+    assert len(prepared.values) == 1
+    output = colorize.generate(prepared.values[None], seed=1)
+    for keep_alpha in (False, True):
+        finished = colorize.finish(prepared, output[0], keep_alpha=keep_alpha)
+        expected = colorize.translate(picture, size=size, seed=1, keep_alpha=keep_alpha)
+        assert np.array_equal(finished.pixels, expected.pixels)
+        assert finished.notes == expected.notes == ("as it came",)
+        assert (finished.alpha is not None) == (expected.alpha is not None) == keep_alpha
+
+
+@pytest.mark.parametrize("options", [{"dropout": 0.5, "depth": 6}, {"noise_channels": 4}, {"norm": "instance"}, {}])
+def test_a_picture_of_a_batch_is_what_it_is_alone(options):
+    translate = make("unet", noisy="dropout" in options, statistics="image", **options)
+    values = np.random.default_rng(0).uniform(-1, 1, (3, 3, 50, 70)).astype(np.float32)
+    together = translate.generate(values, seed=5)
+    assert together.shape == values.shape
+    for one, picture in zip(together, values, strict=True):
+        assert np.allclose(translate.generate(picture[None], seed=5)[0], one, atol=1e-5)
+
+
+def test_a_batch_goes_through_in_parts_where_it_has_too_many_pixels(monkeypatch):
+    translate = make()
+    values = np.random.default_rng(0).uniform(-1, 1, (5, 3, 16, 32)).astype(np.float32)
+    expected = translate.generate(values)
+    monkeypatch.setattr(translator, "MAX_PIXELS_AT_ONCE", 2 * 16 * 32)
+    batches, run = [], translate.runtime.run
+    monkeypatch.setattr(translate.runtime, "run", lambda source, *, seed: batches.append(len(source)) or run(source, seed=seed))
+    assert np.allclose(translate.generate(values), expected, atol=1e-5)
+    assert batches == [2, 2, 1]
+
+
+@pytest.fixture
+def small_tiles(monkeypatch) -> None:
+    """Tiles as if pictures of 100 x 100 were large."""
+    monkeypatch.setattr(translator, "MAX_PIXELS_AT_ONCE", 100**2)
+    monkeypatch.setattr(tiling, "TILE", 192)
+
+
+def at_once(translate: Translator, picture: Picture, *, size: object) -> np.ndarray:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(translator, "MAX_PIXELS_AT_ONCE", 10**9)
+        return translate.translate(picture, size=size).pixels
+
+
+@pytest.mark.parametrize("size", ["native", 210])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("task", ["pair", "colorize"])
+def test_a_large_picture_in_tiles_is_what_it_is_at_once(small_tiles, task, dtype, size):
+    """Up to rounding: the network's radius is known, and batch norm uses its running statistics."""
+    translate = make(task=task, channels=(1, 2) if task == "colorize" else (3, 3))
+    picture = Picture(noise(200, 333, 3, dtype=dtype), None, ("as it came",))
+    expected = at_once(translate, picture, size=size)
+    worked = spy(translate)
+    got = translate.translate(picture, size=size)
+    assert got.pixels.dtype == dtype
+    assert np.abs(got.pixels.astype(np.float64) - expected).max() <= (1 if dtype == np.uint8 else 3 if dtype == np.uint16 else 1e-5)
+    assert got.notes == ("as it came", "translated in tiles")
+    assert len(worked) > 1
+    assert max(height * width for height, width in worked) <= 192**2
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"statistics": "image"}, "the whole picture"),
+        ({"name": "resnet", "norm": "instance"}, "the whole picture"),
+        ({"name": "unet", "noisy": True, "depth": 6}, "dropout"),
+    ],
+)
+def test_tiles_that_cannot_be_exact_say_so(small_tiles, options, why):
+    translate = make(**options)
+    picture = Picture(noise(300, 333, 3))
+    got = translate.translate(picture, size="native")
+    assert len(got.notes) == 1
+    assert "fade into each other" in got.notes[0]
+    assert why in got.notes[0]
+    assert np.array_equal(translate.translate(picture, size="native").pixels, got.pixels)
+
+
+def test_a_large_picture_is_never_there_as_a_whole_in_floats(small_tiles):
+    translate = copier()
+    prepared = translate.prepare(Picture(noise(200, 333, 3)), size="native")
+    assert prepared.values is None
+    assert translate.prepare(Picture(noise(90, 90, 3)), size="native").values is not None
+    assert translate.prepare(Picture(noise(200, 333, 3)), size="trained").values is not None
+    picture = Picture(noise(200, 333, 3), noise(200, 333))
+    kept = translate.translate(picture, size="native", keep_alpha=True)
+    assert np.array_equal(kept.pixels, picture.pixels)
+    assert np.array_equal(kept.alpha, picture.alpha)
+    assert translate.translate(picture, size="native").alpha is None
+
+
+def test_a_large_tensor_goes_through_in_tiles_as_well(small_tiles):
+    translate = make()
+    picture = noise(200, 333, 3)
+    expected = at_once(translate, Picture(picture.astype(np.float32) / 255), size="native")
+    got = translate(torch.from_numpy(to_model(picture)), size="native")
+    assert np.abs(got.numpy() - to_model(expected)).max() < 1e-4
+
+
+def test_a_large_picture_with_a_wrong_seed_or_too_little_memory_is_refused_as_a_small_one(small_tiles, monkeypatch):
+    translate = copier()
+    picture = Picture(noise(200, 333, 3))
+    with pytest.raises(ConfigError, match="seed"):
+        translate.translate(picture, size="native", seed=-1)
+    monkeypatch.setattr(translate.runtime, "run", lambda source, *, seed: np.empty(10**15))
+    with pytest.raises(ImageError, match="333 x 200 pixels need more memory"):
+        translate.translate(picture, size="native")
 
 
 # --- The same picture gives the same output ------------------------------------------------------------------------------------------

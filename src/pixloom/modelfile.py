@@ -1,28 +1,31 @@
 """A model is a folder that explains itself: ``config.json``, ``model.safetensors``, ``README.md``. Nothing in it executes.
 
 Networks are named by their entry in ``pixloom.nets.NETWORKS`` and the options of their constructor; no file names a class to import.
+Descriptions are read without torch; it is imported where weights are.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
 
 from pixloom import __version__
 from pixloom.config import InferenceConfig, NetworkConfig, TaskConfig
 from pixloom.errors import ConfigError, ModelError, PixloomError, nearest
 from pixloom.files import checksum, new_folder
-from pixloom.nets import GENERATORS, build
 from pixloom.tasks import build_task
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 FORMAT = "pixloom-model"
 FORMAT_VERSION = 1
@@ -69,19 +72,18 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:
     Raises:
         ModelError: no model there, a damaged or foreign one, or weights that do not fit the description.
     """
-    tree = _read_description(folder)
-    try:
-        description = _described(tree)
+    import torch
+
+    from pixloom.nets import GENERATORS, build
+
+    description, sha256 = read_description(folder)
+    name, options = description.generator.name, description.generator.options
+    with _understood(folder / DESCRIPTION):
+        if name not in GENERATORS:
+            raise ConfigError(f"there is no generator '{name}'", fix=nearest(name, GENERATORS))
         with torch.device("meta"):  # no memory, whatever sizes a foreign file asks for, until the weights are seen to have them
-            generator = build(description.generator.name, description.generator.options)
-    except PixloomError as error:
-        raise _not_understood(folder, error.what, fix=error.fix) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _not_understood(folder, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
-        raise _not_understood(folder, f"it lacks {error}" if isinstance(error, KeyError) else str(error)) from error
-    weights = _read_weights(folder, expected=str(tree.get("sha256", "")))
+            generator = build(name, options)
+    weights = _read_weights(folder, expected=sha256)
     try:
         generator.load_state_dict(weights, strict=True, assign=True)
     except RuntimeError as error:
@@ -94,35 +96,24 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:
     return generator.eval(), description
 
 
-def _not_understood(folder: Path, why: str, *, fix: str | None = None) -> ModelError:
-    fix = fix or "use a model as it was saved, by this or an older version of pixloom"
-    return ModelError("the model's description cannot be understood", where=folder / DESCRIPTION, why=why, fix=fix)
+def read_description(folder: Path) -> tuple[ModelDescription, str]:
+    """What a model folder says of itself, and the SHA-256 of the weights that it says it of.
+
+    Raises:
+        ModelError: no model there, or a damaged or foreign description.
+    """
+    tree = _read_tree(folder)
+    return parse_description(tree, where=folder / DESCRIPTION), str(tree.get("sha256", ""))
 
 
-def _described(tree: dict[str, Any]) -> ModelDescription:
-    """The description in a config.json, every value checked."""
-    description = ModelDescription(
-        task=TaskConfig(**tree["task"]),
-        generator=NetworkConfig(**tree["generator"]),
-        inference=InferenceConfig(**tree["inference"]),
-        size=tree["size"],
-        recipe=str(tree["recipe"]),
-        facts=tree.get("facts", {}),
-    )
-    build_task(description.task)
-    if not isinstance(tree.get("facts", {}), dict):
-        raise ConfigError("facts is not a mapping")
-    if description.generator.name not in GENERATORS:
-        raise ConfigError(f"there is no generator '{description.generator.name}'", fix=nearest(description.generator.name, GENERATORS))
-    if type(description.size) is not int or not 1 <= description.size <= MOST_PIXELS:
-        raise ConfigError(f"the size cannot be {description.size!r}")
-    return description
+def description_tree(description: ModelDescription, *, sha256: str) -> dict[str, Any]:
+    """A description as JSON has it; :func:`parse_description` reads it back.
 
-
-def _write_files(folder: Path, *, generator: nn.Module, description: ModelDescription) -> None:
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
-    save_file(weights, folder / WEIGHTS, metadata={"format": FORMAT})
-    tree = {
+    Args:
+        description: of the model.
+        sha256: of its weights, in hex.
+    """
+    return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "pixloom": __version__,
@@ -131,14 +122,61 @@ def _write_files(folder: Path, *, generator: nn.Module, description: ModelDescri
         "inference": description.inference.model_dump(),
         "size": description.size,
         "recipe": description.recipe,
-        "sha256": checksum(folder / WEIGHTS),
+        "sha256": sha256,
         "facts": _plain(description.facts),
     }
+
+
+def parse_description(tree: dict[str, Any], *, where: Path) -> ModelDescription:
+    """The description in a tree of JSON, every value checked but those of the network, which it alone knows.
+
+    Raises:
+        ModelError: it cannot be understood; names the file ``where`` it stands.
+    """
+    with _understood(where):
+        description = ModelDescription(
+            task=TaskConfig(**tree["task"]),
+            generator=NetworkConfig(**tree["generator"]),
+            inference=InferenceConfig(**tree["inference"]),
+            size=tree["size"],
+            recipe=str(tree["recipe"]),
+            facts=tree.get("facts", {}),
+        )
+        build_task(description.task)
+        if not isinstance(description.facts, dict):
+            raise ConfigError("facts is not a mapping")
+        if type(description.size) is not int or not 1 <= description.size <= MOST_PIXELS:
+            raise ConfigError(f"the size cannot be {description.size!r}")
+        return description
+
+
+@contextmanager
+def _understood(where: Path) -> Iterator[None]:
+    """Any failure to understand a description as a ModelError that names its file."""
+    what, fix = "the model's description cannot be understood", "use a model as it was saved, by this or an older version of pixloom"
+    try:
+        yield
+    except PixloomError as error:
+        raise ModelError(what, where=where, why=error.what, fix=error.fix or fix) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ModelError(what, where=where, why=f"{'.'.join(map(str, first['loc']))}: {first['msg']}", fix=fix) from error
+    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ModelError(what, where=where, why=why, fix=fix) from error
+
+
+def _write_files(folder: Path, *, generator: nn.Module, description: ModelDescription) -> None:
+    from safetensors.torch import save_file
+
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": FORMAT})
+    tree = description_tree(description, sha256=checksum(folder / WEIGHTS))
     (folder / DESCRIPTION).write_text(json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     (folder / CARD).write_text(model_card(description), encoding="utf-8")
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def _read_tree(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     if not path.is_file():
         raise ModelError(
@@ -163,6 +201,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
 
 
 def _read_weights(folder: Path, *, expected: str) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
     path = folder / WEIGHTS
     if not path.is_file():
         raise ModelError("the model has no weights", where=path, fix="copy the whole folder, with its three files")

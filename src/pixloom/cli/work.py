@@ -121,7 +121,7 @@ def export(model: Path, *, out: Path | None, overwrite: bool) -> None:
     for name, difference in exported.differences.items():
         refused = "" if name in exported.seconds else "; too far, it will not be used"
         typer.echo(f"  {name:12} differs by up to {difference.largest:.1e}, by {difference.mean:.1e} in the mean{refused}")
-    typer.echo(f"time for a picture of {exported.sizes[1][1]} x {exported.sizes[1][0]} pixels on this machine:")
+    typer.echo(f"time for a picture of {exported.sizes[0][1]} x {exported.sizes[0][0]} pixels on this machine:")
     for name, seconds in exported.seconds.items():
         typer.echo(f"  {name:12} {1000 * seconds:8.1f} ms")
 

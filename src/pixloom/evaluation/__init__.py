@@ -22,6 +22,7 @@ from pixloom.files import checksum
 from pixloom.images import Picture, to_model, with_channels
 from pixloom.inference.translator import Translator, find_model
 from pixloom.metrics.judging import Estimate, Judged, Judges, Verdict, judge, load_judges
+from pixloom.modelfile import WEIGHTS
 from pixloom.tasks.base import Task
 
 __all__ = ["Estimate", "Evaluation", "evaluate", "judge", "load_judges", "save"]
@@ -229,7 +230,7 @@ def protocol(
     count = len(examples) - len(examples.pictures.bad)
     return {
         "model": {
-            "weights_sha256": checksum(find_model(model) / "model.safetensors"),
+            "weights_sha256": checksum(weights_of(find_model(model))),
             "task": description.task.model_dump(),
             "generator": description.generator.name,
             "recipe": description.recipe,
@@ -250,9 +251,15 @@ def protocol(
         "metrics": judges.protocol(),
         "intervals": "95 %, percentile bootstrap over pictures, 1000 resamples, unless a metric says otherwise",
         "seed": seed,
+        "runtime": translator.runtime.name,
         "device": translator.device.type,
         "versions": {"pixloom": __version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
     }
+
+
+def weights_of(model: Path) -> Path:
+    """The file that holds a model's weights: of a folder, or an exported model itself."""
+    return model if model.is_file() else model / WEIGHTS
 
 
 def _contender(name: str, examples: Examples, *, show: Callable[[Example], Picture], progress: Progress | None) -> Iterator[Judged]:

@@ -55,7 +55,7 @@ from PIL import Image
 
 from pixloom.errors import ImageError, OutputError, PixloomError, nearest
 from pixloom.images.codecs import ENCODERS, decode, encode, inspect
-from pixloom.images.picture import Header, Picture, depth_of, from_array, from_pil, full_scale, to_pil, to_type
+from pixloom.images.picture import Header, Picture, depth_of, from_array, from_pil, full_scale, strips, to_depth, to_pil, to_type
 
 __all__ = [
     "MAX_PIXELS",
@@ -68,6 +68,9 @@ __all__ = [
     "read",
     "read_header",
     "resize",
+    "resized_columns",
+    "strips",
+    "to_depth",
     "to_model",
     "to_pil",
     "with_channels",
@@ -81,6 +84,7 @@ MAX_PIXELS = 100_000_000
 """Largest picture that is read unless the caller says otherwise (of up to four channels)."""
 
 _DAMAGED = "the file is truncated or damaged: copy or download it again"
+_AT_ONCE = 2**22  # pixels of which Pillow may make copies while it resizes
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -155,7 +159,9 @@ def with_channels(picture: Picture, channels: int) -> Picture:
     if (picture.channels, channels) == (1, 3):
         return replace(picture, pixels=np.repeat(picture.pixels, 3, axis=2), notes=(*picture.notes, "grey repeated to 3 channels"))
     if (picture.channels, channels) == (3, 1):
-        grey = to_type(picture.pixels @ _LUMA, picture.pixels.dtype)[..., None]
+        grey = np.empty((picture.height, picture.width, 1), picture.pixels.dtype)
+        for rows in strips(picture.height, width=picture.width):
+            grey[rows, :, 0] = to_type(picture.pixels[rows] @ _LUMA, grey.dtype)
         return replace(picture, pixels=grey, notes=(*picture.notes, "colour to grey (ITU-R BT.601 luma)"))
     raise ImageError(
         f"a picture of {picture.channels} channels cannot become one of {channels}",
@@ -189,13 +195,37 @@ def resize(pixels: np.ndarray, *, height: int, width: int, nearest: bool = False
         return picked
     if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
         raise ImageError(f"{pixels.dtype} values cannot be interpolated", fix="resize with nearest=True, or convert them to uint8")
-    if pixels.dtype == np.uint8 and pixels.shape[2:] in ((), (3,)):
-        return np.array(_bicubic(pixels, (width, height)))
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    kept = np.uint8 if pixels.dtype == np.uint8 else np.float32
-    bands = [_bicubic(planes[:, :, i].astype(kept, copy=False), (width, height)) for i in range(planes.shape[2])]
-    values = to_type(np.stack([np.asarray(band) for band in bands], axis=2), pixels.dtype)
-    return values[:, :, 0] if pixels.ndim == 2 else values
+    resized = np.empty((height, width, planes.shape[2]), pixels.dtype)
+    at_once = 3 if _is_rgb(planes) else 1
+    for first in range(0, planes.shape[2], at_once):
+        channels = slice(first, first + at_once)
+        for columns, part in resized_columns(planes[:, :, channels], height=height, width=width):
+            resized[:, columns, channels] = part
+    return resized[:, :, 0] if pixels.ndim == 2 else resized
+
+
+def resized_columns(pixels: np.ndarray, *, height: int, width: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """What :func:`resize` gives (bicubic), some columns at a time from left to right: a large result need never be there as a whole.
+
+    Args:
+        pixels: (H, W, C); uint8, uint16 or floats in [0, 1].
+        height: of the result.
+        width: of the result.
+
+    Yields:
+        The columns and their pixels, (height, columns, C) of the same type.
+    """
+    if max(pixels.shape[0] * pixels.shape[1], height * width) <= _AT_ONCE:
+        yield slice(0, width), to_type(_bicubic(pixels, height=height, width=width), pixels.dtype)
+        return
+    # The filter is separable: first along rows, which need nothing of each other, then along columns.
+    widened = np.empty((pixels.shape[0], width, pixels.shape[2]), np.uint8 if pixels.dtype == np.uint8 else np.float32)
+    for rows in strips(pixels.shape[0], width=max(pixels.shape[1], width), pixels=_AT_ONCE):
+        widened[rows] = _bicubic(pixels[rows], height=rows.stop - rows.start, width=width)
+    for columns in strips(width, width=max(pixels.shape[0], height), pixels=_AT_ONCE):
+        part = _bicubic(widened[:, columns], height=height, width=columns.stop - columns.start)
+        yield columns, to_type(part, pixels.dtype)
 
 
 def to_model(pixels: np.ndarray) -> np.ndarray:
@@ -212,8 +242,10 @@ def to_model(pixels: np.ndarray) -> np.ndarray:
     """
     depth_of(pixels.dtype)
     half = np.float32(full_scale(pixels.dtype) / 2)
-    values = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
-    return values / half - np.float32(1)
+    values = np.array(pixels.transpose(2, 0, 1), dtype=np.float32, order="C")
+    values /= half
+    values -= 1
+    return values
 
 
 def from_model(values: np.ndarray, *, dtype: Any = np.uint8) -> np.ndarray:
@@ -229,13 +261,18 @@ def from_model(values: np.ndarray, *, dtype: Any = np.uint8) -> np.ndarray:
     Raises:
         ImageError: NaN or infinity among the values.
     """
-    if not np.isfinite(values).all():
-        raise ImageError(
-            "the output holds values that are not finite (NaN or infinity)", fix="the model is damaged, or overflows at this precision"
-        )
-    half = np.float32(full_scale(np.dtype(dtype)) / 2)
-    scaled = (values.transpose(1, 2, 0).astype(np.float32, copy=False) + np.float32(1)) * half
-    return np.ascontiguousarray(to_type(scaled, np.dtype(dtype)))
+    pixels = np.empty((*values.shape[1:], len(values)), dtype)
+    half = np.float32(full_scale(pixels.dtype) / 2)
+    for rows in strips(pixels.shape[0], width=pixels.shape[1]):
+        if not np.isfinite(values[:, rows]).all():
+            raise ImageError(
+                "the output holds values that are not finite (NaN or infinity)", fix="the model is damaged, or overflows at this precision"
+            )
+        part = np.array(values[:, rows].transpose(1, 2, 0), dtype=np.float32)
+        part += 1
+        part *= half
+        pixels[rows] = to_type(part, pixels.dtype)
+    return pixels
 
 
 def list_pictures(folder: Path | str, *, recursive: bool = True) -> list[Path]:
@@ -272,8 +309,17 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _bicubic(plane: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BICUBIC)
+def _is_rgb(pixels: np.ndarray) -> bool:
+    """Whether Pillow takes all channels at once."""
+    return pixels.dtype == np.uint8 and pixels.shape[2] == 3
+
+
+def _bicubic(pixels: np.ndarray, *, height: int, width: int) -> np.ndarray:
+    """(H, W, C) through Pillow's filter: uint8 as it is, all other types as float32."""
+    values = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32, copy=False)
+    planes = [values] if _is_rgb(values) else [values[:, :, channel] for channel in range(values.shape[2])]
+    images = [Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BICUBIC) for plane in planes]
+    return np.asarray(images[0]) if _is_rgb(values) else np.dstack([np.asarray(image) for image in images])
 
 
 @contextmanager

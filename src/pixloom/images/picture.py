@@ -6,6 +6,7 @@ The rules are in the table of :mod:`pixloom.images`, the module to use.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -105,10 +106,37 @@ def full_scale(dtype: np.dtype[Any]) -> Any:
 
 
 def to_type(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    """Values clamped to the range of a pixel type, and rounded where it is one of integers."""
+    """Values clamped to the range of a pixel type, and rounded where it is one of integers; integers of that type are left alone."""
+    if values.dtype == dtype and dtype.kind == "u":
+        return values
     rounded = np.rint(values) if dtype.kind == "u" else values
     clamped: np.ndarray = np.clip(rounded, 0, full_scale(dtype)).astype(dtype, copy=False)
     return clamped
+
+
+def strips(height: int, *, width: int, pixels: int = 2**18) -> Iterator[slice]:
+    """The rows of a picture in order, about so many pixels at a time: work on a large one then needs little memory beside it.
+
+    >>> list(strips(3, width=100, pixels=250))
+    [slice(0, 2, None), slice(2, 3, None)]
+    """
+    step = max(1, pixels // width)
+    return (slice(top, min(top + step, height)) for top in range(0, height, step))
+
+
+def to_depth(picture: Picture, dtype: np.dtype[Any]) -> Picture:
+    """The picture with values of another type: uint8, uint16 or float32."""
+    alpha = None if picture.alpha is None else _scaled(picture.alpha, dtype)
+    notes = (*picture.notes, f"{picture.pixels.dtype} to {dtype}")
+    return Picture(_scaled(picture.pixels, dtype), alpha, notes)
+
+
+def _scaled(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    factor = float(full_scale(dtype)) / float(full_scale(values.dtype))
+    scaled = np.empty(values.shape, dtype)
+    for rows in strips(len(values), width=math.prod(values.shape[1:])):
+        scaled[rows] = to_type(values[rows].astype(np.float64) * factor, dtype)
+    return scaled
 
 
 def depth_of(dtype: np.dtype[Any]) -> int:
@@ -201,8 +229,7 @@ def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray | None, tuple[st
     key = None if image.mode in ("P", "PA") else image.info.get("transparency")
     colour = image if mode == image.mode else image.convert(mode)
     if mode in ("LA", "RGBA"):
-        *bands, alpha = colour.split()
-        return Image.merge(mode[:-1], bands), np.asarray(alpha), notes
+        return colour.convert(mode[:-1]), _array(colour.getchannel("A")), notes
     if key is not None:
         return colour, _keyed(from_array(_values(colour)), key), (*notes, "transparent colour to alpha")
     return colour, None, notes
@@ -215,12 +242,21 @@ def _keyed(pixels: np.ndarray, key: int | tuple[int, ...]) -> np.ndarray:
 
 
 def _values(image: Image.Image) -> np.ndarray:
-    array = np.asarray(image)
+    array = _array(image)
     if image.mode != "I":
         return array
     if array.min() < 0 or array.max() > 65535:
         raise ImageError("32-bit integer values outside 0 to 65535 are not accepted", fix="scale them to uint16, or to float32 in [0, 1]")
     return array.astype(np.uint16)
+
+
+def _array(image: Image.Image) -> np.ndarray:
+    """The values of a Pillow image; strip by strip, because at once Pillow would make two more copies on the way."""
+    corner = np.asarray(image.crop((0, 0, 1, 1)))
+    array = np.empty((image.height, image.width, *corner.shape[2:]), corner.dtype)
+    for rows in strips(image.height, width=image.width):
+        array[rows] = np.asarray(image.crop((0, rows.start, image.width, rows.stop)))
+    return array
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, tuple[str, ...]]:

@@ -6,10 +6,12 @@ import errno
 import glob
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,19 @@ import numpy as np
 
 from pixloom.errors import ConfigError, DataError, DependencyError, ImageError, OutputError, PixloomError, nearest
 from pixloom.files import FULL, error_number, writing
-from pixloom.images import SUFFIXES, Picture, list_pictures, read, read_header, write
+from pixloom.images import SUFFIXES, Picture, list_pictures, read, read_header, to_depth, write
 from pixloom.images.codecs import encode
-from pixloom.inference.translator import Size, Translator, to_depth
+from pixloom.inference.runtimes import cores
+from pixloom.inference.tiling import MAX_PIXELS_AT_ONCE
+from pixloom.inference.translator import Prepared, Size, Translator
 
 Progress = Callable[[int, int], None]
 """Called with the files done and all of them."""
 
 TYPES: dict[int, np.dtype[Any]] = {8: np.dtype(np.uint8), 16: np.dtype(np.uint16), 32: np.dtype(np.float32)}
 """Types of values by their bits."""
+
+_MEMORY = 2**29  # bytes that pictures on their way may take before another one is read; the largest adds itself to this
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,8 @@ def find_jobs(
         for source, relative in _expand(text, out=out, recursive=recursive):
             chosen = suffix or _fitting_suffix(source, channels=channels, keep_alpha=keep_alpha)
             job = Job(source, out / relative.with_suffix(chosen))
-            if jobs.setdefault(job.out, job).source.resolve() != source.resolve():
+            other = jobs.setdefault(job.out, job)
+            if other is not job and other.source.resolve() != source.resolve():
                 raise DataError(
                     "two pictures would have one output",
                     where=f"{jobs[job.out].source} and {source}",
@@ -102,34 +109,170 @@ def translate_files(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Translate file after file into the folder ``out``; a file that fails is reported with its reason.
+    """Translate files into the folder ``out``; a file that fails is reported with its reason.
+
+    Files are read and written by threads while the network is busy with others, as far as the memory for them goes.
 
     Raises:
         OutputError: nothing can be written there, or there is no more space: then every further file would fail as well.
     """
-    report, new = Report(), not out.exists()
+    wishes = _Wishes(size, seed, keep_alpha, overwrite)
+    outcomes: dict[Job, PixloomError | None] = {}
+    new = not out.exists()
     with writing("the output folder", out):
         out.mkdir(parents=True, exist_ok=True)
+    pool = ThreadPoolExecutor(cores())
     try:
-        for number, job in enumerate(jobs, start=1):
-            try:
-                picture = translator.translate(read(job.source), size=size, seed=seed, keep_alpha=keep_alpha)
-                _save(picture, job.out, overwrite=overwrite)
-                report.done[job.source] = job.out
-            except ConfigError:  # a mistake in what was asked, not in this file
-                raise
-            except PixloomError as error:
-                if error_number(error.__cause__) in FULL | {errno.EROFS}:
-                    what = f"stopped after {len(report.done)} of {len(jobs)} pictures: {error.what}"
-                    raise OutputError(what, where=error.where, why=error.why, fix=error.fix) from error
-                report.failed[job.source] = _located(error, job.source)
+        for job, error in _flow(translator, jobs, wishes=wishes, pool=pool):
+            outcomes[job] = error
             if progress is not None:
-                progress(number, len(jobs))
+                progress(len(outcomes), len(jobs))
+    except OutputError as error:
+        what = f"stopped after {sum(error is None for error in outcomes.values())} of {len(jobs)} pictures: {error.what}"
+        raise OutputError(what, where=error.where, why=error.why, fix=error.fix) from error
     finally:
+        pool.shutdown(cancel_futures=True)  # what is being written becomes whole; nothing more is begun
         if new:
             with suppress(OSError):  # it stays unless it is empty
                 out.rmdir()
-    return report
+    return Report(
+        done={job.source: job.out for job in jobs if outcomes[job] is None},
+        failed={job.source: failure for job in jobs if (failure := outcomes[job]) is not None},
+    )
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """How pictures are to be translated and written."""
+
+    size: Size
+    seed: int
+    keep_alpha: bool
+    overwrite: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """A file that a thread is reading or writing, and the bytes of memory that it may take until it is written."""
+
+    job: Job
+    memory: int
+    future: Future[Any]
+
+
+def _flow(
+    translator: Translator, jobs: Sequence[Job], *, wishes: _Wishes, pool: ThreadPoolExecutor
+) -> Iterator[tuple[Job, PixloomError | None]]:
+    """Each job when it is written or has failed, with its error or None.
+
+    Raises:
+        ConfigError: a mistake in what was asked, not in a file.
+        OutputError: there is no more space.
+    """
+    left, incoming, outgoing = deque(jobs), deque[_Step](), deque[_Step]()
+    ahead = 2 * translator.batch_size + cores() - 1  # the batch that is next, one to follow, and work for the threads meanwhile
+    try:
+        while left or incoming or outgoing:
+            while left and len(incoming) < ahead and sum(step.memory for step in (*incoming, *outgoing)) < _MEMORY:
+                job = left.popleft()
+                incoming.append(_Step(job, _memory_for(job.source), pool.submit(_prepared, translator, job.source, wishes=wishes)))
+            if incoming:
+                together = _next_together(incoming, most=translator.batch_size)
+                outgoing.extend(_translated(translator, together, wishes=wishes, pool=pool))
+                del together  # and its pictures, before anything else takes memory
+            else:
+                yield _settled(outgoing.popleft())
+            while outgoing and outgoing[0].future.done():
+                yield _settled(outgoing.popleft())
+    except OutputError:
+        for step in outgoing:
+            if not step.future.cancel() and step.future.exception() is None:
+                yield step.job, None
+        raise
+
+
+def _memory_for(source: Path) -> int:
+    """Bytes for a picture: in its file's type as source, result, Pillow's copy and file; and as floats, in and out of the network."""
+    try:
+        header = read_header(source)
+    except PixloomError:  # reported when it is read
+        return 0
+    pixels, channels = header.width * header.height, header.channels + header.alpha
+    return channels * (pixels * 4 * header.depth // 8 + min(pixels, MAX_PIXELS_AT_ONCE) * 2 * 4)
+
+
+def _next_together(incoming: deque[_Step], *, most: int) -> list[_Step]:
+    """Take the first file, and of those that follow the ones that the network sees in the same size."""
+    together = [incoming.popleft()]
+    for step in list(incoming):
+        if len(together) == most:
+            break
+        if _shape(step) is not None and _shape(step) == _shape(together[0]):
+            incoming.remove(step)
+            together.append(step)
+    return together
+
+
+def _shape(step: _Step) -> tuple[int, ...] | None:
+    """Of what the network sees; None for a file that cannot be read, or a picture that goes through in pieces. Waits for the file."""
+    values = None if step.future.exception() is not None else step.future.result().values
+    return None if values is None else values.shape
+
+
+def _translated(translator: Translator, steps: list[_Step], *, wishes: _Wishes, pool: ThreadPoolExecutor) -> list[_Step]:
+    """What was read, put through the network together and handed to threads to be written; what fails alone comes back failed."""
+    if steps[0].future.exception() is not None:
+        return steps
+    try:
+        results = _results(translator, [step.future.result() for step in steps], wishes=wishes)
+    except ConfigError:
+        raise
+    except PixloomError as error:
+        if len(steps) > 1:
+            return [done for step in steps for done in _translated(translator, [step], wishes=wishes, pool=pool)]
+        failed: Future[Any] = Future()
+        failed.set_exception(error)
+        return [replace(steps[0], future=failed)]
+    return [
+        replace(step, future=pool.submit(_write, [result], step.job.out, overwrite=wishes.overwrite))
+        for step, result in zip(steps, results, strict=True)
+    ]
+
+
+def _results(translator: Translator, pictures: list[Prepared], *, wishes: _Wishes) -> list[Callable[[], Picture]]:
+    """What gives the translations of some pictures: all that needs the network is done."""
+    if pictures[0].values is None:  # then it is alone
+        picture = translator.translate(pictures[0].picture, size=wishes.size, seed=wishes.seed, keep_alpha=wishes.keep_alpha)
+        return [lambda: picture]
+    outputs = translator.generate(np.stack([picture.values for picture in pictures if picture.values is not None]), seed=wishes.seed)
+    return [
+        partial(translator.finish, picture, output, keep_alpha=wishes.keep_alpha) for picture, output in zip(pictures, outputs, strict=True)
+    ]
+
+
+def _prepared(translator: Translator, source: Path, *, wishes: _Wishes) -> Prepared:
+    return translator.prepare(read(source), size=wishes.size)
+
+
+def _write(results: list[Callable[[], Picture]], path: Path, *, overwrite: bool) -> None:
+    """Write a result; the list is emptied, so that the source is let go before the file is made."""
+    picture = results.pop()()
+    with writing("the translated picture", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write(_in_depth_for(picture, path.suffix.lower()), path, overwrite=overwrite)
+
+
+def _settled(step: _Step) -> tuple[Job, PixloomError | None]:
+    """The job with the error of its file, if any; waits for it."""
+    try:
+        step.future.result()
+    except ConfigError:
+        raise
+    except PixloomError as error:
+        if error_number(error.__cause__) in FULL | {errno.EROFS}:
+            raise OutputError(error.what, where=error.where, why=error.why, fix=error.fix) from error
+        return step.job, _located(error, step.job.source)
+    return step.job, None
 
 
 def _located(error: PixloomError, source: Path) -> PixloomError:
@@ -137,15 +280,9 @@ def _located(error: PixloomError, source: Path) -> PixloomError:
     return error if error.where is not None else type(error)(error.what, where=source, why=error.why, fix=error.fix)
 
 
-def _save(picture: Picture, path: Path, *, overwrite: bool) -> None:
-    with writing("the translated picture", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write(_in_depth_for(picture, path.suffix.lower()), path, overwrite=overwrite)
-
-
 def _check_untaken(jobs: Sequence[Job], *, overwrite: bool) -> None:
-    sources = {job.source.resolve() for job in jobs}
     taken = [job for job in jobs if job.out.exists()]
+    sources = {job.source.resolve() for job in jobs} if taken else set()
     own = [job.out for job in taken if job.out.resolve() in sources]
     if own:
         raise OutputError(

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional as F  # noqa: N812
 
-from pixloom.errors import ConfigError, ImageError, ModelError, OutputError
-from pixloom.images import MAX_PIXELS, Picture, as_picture, from_model, resize, to_model, to_pil, with_channels
-from pixloom.images.picture import fits_pil, full_scale, to_type
-from pixloom.modelfile import DESCRIPTION, ModelDescription, load_model, save_model
-from pixloom.nets.layers import set_inference
+from pixloom.errors import ConfigError, ImageError, ModelError, OutputError, PixloomError
+from pixloom.images import MAX_PIXELS, Picture, as_picture, from_model, resize, to_depth, to_model, to_pil, with_channels
+from pixloom.images.picture import fits_pil
+from pixloom.inference.choice import find_model as find_model
+from pixloom.inference.choice import open_model
+from pixloom.inference.runtimes import Runtime, TorchRuntime
+from pixloom.inference.tiling import MAX_PIXELS_AT_ONCE, Tiling, bands, choose_tiling, plan_tiles, tiled
+from pixloom.modelfile import DESCRIPTION, ModelDescription, load_model, read_description, save_model
 from pixloom.tasks import Task, build_task
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 Size = int | Literal["trained", "native"]
 
@@ -27,39 +33,58 @@ MAX_SQUARES = 16
 """A picture is worked on with at most so many times the pixels of a square of the working size, so that one of 1 x 1000 stays small."""
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A picture on its way through a model.
+
+    Attributes:
+        picture: in the channels that the model takes.
+        values: what the network sees, (C, H, W) float32 in [-1, 1]; None: too many pixels for that, :meth:`Translator.translate` goes
+            through them piece by piece.
+    """
+
+    picture: Picture
+    values: np.ndarray | None
+
+
 class Translator:
     """A trained generator as a function on pictures.
 
     Args:
-        generator: the network.
+        generator: the network, or a runtime that has it already.
         description: what ``modelfile`` stores beside it.
-        device: where to compute; ``auto`` takes CUDA, then Apple's MPS, then the CPU.
+        device: where to compute a network; ``auto`` takes CUDA, then Apple's MPS, then the CPU.
 
     >>> translate = Translator.from_pretrained("runs/x")       # doctest: +SKIP
     >>> translate("photo.jpg").save("translated.png")          # doctest: +SKIP
     """
 
-    def __init__(self, generator: nn.Module, description: ModelDescription, *, device: str = "auto") -> None:
-        self.device = choose_device(device)
+    def __init__(self, generator: nn.Module | Runtime, description: ModelDescription, *, device: str = "auto") -> None:
         self.description = description
         self.task: Task = build_task(description.task)
-        self.generator = generator.to(self.device)
-        set_inference(self.generator, statistics=description.inference.statistics, dropout=description.inference.dropout)
+        self.runtime = generator if isinstance(generator, Runtime) else TorchRuntime(generator, description.inference, device=device)
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, device: str = "auto") -> Translator:
-        """Load a model folder, or the model of a run folder.
+    def from_pretrained(cls, path: str | Path, *, runtime: str = "auto", device: str = "auto") -> Translator:
+        """Load a model folder, the model of a run folder, or an exported file.
+
+        Args:
+            path: of it.
+            runtime: ``torch``, ``onnxruntime`` or ``openvino``; ``auto``: the fastest on this machine, see ``choice.open_model``.
+            device: ``auto``, ``cpu``, ``cuda`` or ``mps``; all but torch run on the CPU.
 
         Raises:
+            ConfigError: an unknown runtime or device, or one that cannot have the other.
+            DependencyError: the runtime is not installed.
             ModelError: no model there, or a damaged or foreign one.
         """
-        generator, description = load_model(find_model(Path(path)))
-        return cls(generator, description, device=device)
+        return cls(*open_model(find_model(Path(path)), runtime=runtime, device=device))
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model folder.
 
         Raises:
+            ModelError: the translator runs an exported file, and its weights are not beside it.
             OutputError: the folder exists (only a model is replaced, and only with ``overwrite``), or cannot be written.
         """
         folder = Path(folder)
@@ -69,6 +94,32 @@ class Translator:
             if not overwrite:
                 raise OutputError("there is a model here already", where=folder, fix="choose another folder, or pass overwrite=True")
         save_model(folder, generator=self.generator, description=self.description)
+
+    @property
+    def generator(self) -> nn.Module:
+        """The network; where an exported one runs, it is read from the model folder that the export lies in.
+
+        Raises:
+            ModelError: the export does not lie in the folder of its own model.
+        """
+        if isinstance(self.runtime, TorchRuntime):
+            return self.runtime.generator
+        exported = self.runtime.exported  # type: ignore[attr-defined]
+        if read_description(exported.path.parent)[1] != exported.sha256:
+            raise ModelError("the weights of this exported model are not beside it", where=exported.path, fix="load its model folder")
+        return load_model(exported.path.parent)[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        import torch
+
+        return self.runtime.device if isinstance(self.runtime, TorchRuntime) else torch.device("cpu")
+
+    @property
+    def batch_size(self) -> int:
+        """How many pictures of one working size are best given to :meth:`generate` at once."""
+        return self.runtime.batch_size
 
     @property
     def output_channels(self) -> int:
@@ -94,7 +145,7 @@ class Translator:
         """
         if isinstance(things, (list, tuple)):
             return [self(thing, size=size, seed=seed, keep_alpha=keep_alpha) for thing in things]
-        if isinstance(things, torch.Tensor):
+        if "torch" in sys.modules and isinstance(things, sys.modules["torch"].Tensor):
             return self._translate_tensor(things, size=size, seed=seed)
         translated = self.translate(as_picture(things), size=size, seed=seed, keep_alpha=keep_alpha)
         if isinstance(things, np.ndarray):
@@ -106,47 +157,103 @@ class Translator:
         """Translate one decoded picture; the one way through, everything else converts.
 
         Raises:
+            ConfigError: an impossible size or seed.
+            ImageError: the picture has channels that the model does not take, or needs more memory than there is.
+            ModelError: the network fails on it.
+        """
+        prepared = self.prepare(picture, size=size)
+        if prepared.values is None:
+            pixels = self._through_bands(prepared.picture.pixels, seed=seed)
+            return _finished(pixels, prepared.picture, keep_alpha=keep_alpha, note=self._tiling.note)
+        output = self.generate(prepared.values[None], seed=seed)[0]
+        return self.finish(prepared, output, keep_alpha=keep_alpha)
+
+    def prepare(self, picture: Picture, *, size: Size = "trained") -> Prepared:
+        """The first of the three steps of :meth:`translate`, which needs no network: what the network is to see.
+
+        Raises:
+            ConfigError: an impossible size.
             ImageError: the picture has channels that the model does not take.
         """
-        source = self.accept(picture).pixels
-        output = self.generate(self.task.encode_source(self._at_working_size(source, size)), seed=seed)
-        pixels = self.task.compose(output, source)
-        return Picture(pixels=pixels, alpha=picture.alpha if keep_alpha else None, notes=picture.notes)
+        picture = self.accept(picture)
+        if size == "native" and self.task.pixelwise and _is_large(picture.pixels.shape[:2]):
+            return Prepared(picture, None)
+        return Prepared(picture, self.task.encode_source(self._at_working_size(picture.pixels, size)))
+
+    def generate(self, values: np.ndarray, *, seed: int = 0) -> np.ndarray:
+        """The second step: G on encoded pictures of one size, whatever that is; each comes out as it would alone.
+
+        Sides are padded to the network's rule and cropped back; what is too large to go through at once goes through in tiles.
+
+        Args:
+            values: (B, C, H, W) float32 in [-1, 1].
+            seed: of the noise, which is the same for every picture.
+
+        Returns:
+            (B, C', H, W) float32 in [-1, 1].
+
+        Raises:
+            ConfigError: an impossible seed.
+            ImageError: the picture needs more memory than there is.
+            ModelError: the network fails on it.
+        """
+        height, width = values.shape[-2:]
+        with _explained((height, width)):
+            if not _is_large((height, width)):
+                at_once = max(1, MAX_PIXELS_AT_ONCE // (height * width))
+                parts = [self._run(values[first : first + at_once], seed=seed) for first in range(0, len(values), at_once)]
+                return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            tiling = self._tiling
+            return tiled(
+                lambda part: self._run(part, seed=seed),
+                values,
+                tile=tiling.tile,
+                margin=tiling.margin,
+                multiple=tiling.multiple,
+                blend=tiling.blend,
+            )
+
+    def finish(self, prepared: Prepared, output: np.ndarray, *, keep_alpha: bool = False) -> Picture:
+        """The third step, which needs no network: the picture of the source's size and depth from the output (C', H, W)."""
+        note = self._tiling.note if _is_large(output.shape[-2:]) else None
+        return _finished(self.task.compose(output, prepared.picture.pixels), prepared.picture, keep_alpha=keep_alpha, note=note)
 
     def accept(self, picture: Picture) -> Picture:
         """The picture in the channels that the model's sources have."""
         network = int(self.description.generator.options["source_channels"])
         return with_channels(picture, self.task.source_channels(picture.channels, network))
 
-    def generate(self, values: np.ndarray, *, seed: int = 0) -> np.ndarray:
-        """G on one encoded picture (C, H, W) in [-1, 1] of any size: padded to the network's rule, and cropped back.
+    @cached_property
+    def _tiling(self) -> Tiling:
+        signature = self.runtime.signature
+        if not self.description.inference.dropout:
+            return choose_tiling(radius=signature.radius, multiple=signature.size_multiple)
+        tiling = choose_tiling(radius=None, multiple=signature.size_multiple)
+        return replace(tiling, note="translated in tiles that fade into each other, not as a whole: every tile has the same dropout")
 
-        Raises:
-            ImageError: the picture needs more memory than there is.
-            ModelError: the network fails on it.
-        """
+    def _run(self, values: np.ndarray, *, seed: int) -> np.ndarray:
+        """The network on pictures (B, C, H, W) of any size."""
+        if not 0 <= seed < 2**63:
+            raise ConfigError(f"the seed cannot be {seed}", fix="give a whole number from 0 to 2^63 - 1")
         height, width = values.shape[-2:]
-        try:
-            with torch.inference_mode(), _seeded(seed, device=self.device):
-                channels = int(self.generator.noise_channels)  # type: ignore[arg-type]
-                noise = torch.randn(1, channels).to(self.device) if channels else None
-                source = pad(torch.from_numpy(values).unsqueeze(0).to(self.device), multiple=self._multiple, least=self._least)
-                output: torch.Tensor = self.generator(source, None, noise)[0, :, :height, :width]
-                return np.ascontiguousarray(output.float().cpu().numpy())
-        except (RuntimeError, MemoryError) as error:  # torch has no class of its own for memory that runs out on the CPU
-            why = (str(error).strip() or "out of memory").splitlines()[0]
-            if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "alloc" in why:
-                fix = "work at a smaller size: --size trained, or a number of pixels"
-                raise ImageError(f"{width} x {height} pixels need more memory than there is", why=why, fix=fix) from error
-            raise ModelError("the network fails on this picture", why=why, fix="use a model folder as pixloom saved it") from error
+        signature = self.runtime.signature
+        source = pad(values, multiple=signature.size_multiple, least=signature.min_size)
+        return self.runtime.run(np.ascontiguousarray(source, dtype=np.float32), seed=seed)[..., :height, :width]
 
-    @property
-    def _multiple(self) -> int:
-        return int(self.generator.size_multiple)  # type: ignore[arg-type]
+    def _through_bands(self, pixels: np.ndarray, *, seed: int) -> np.ndarray:
+        """The translation of a large picture at its own size, band by band: only one row of tiles is ever held as floats."""
+        tiling = self._tiling
+        height, width = pixels.shape[:2]
+        result = np.empty((height, width, self.output_channels), pixels.dtype)
+        with _explained((height, width)):
+            rows, columns = plan_tiles(height, width, tile=tiling.tile, margin=tiling.margin, multiple=tiling.multiple, blend=tiling.blend)
 
-    @property
-    def _least(self) -> int:
-        return int(self.generator.min_size)  # type: ignore[arg-type]
+            def read(down: slice, across: slice) -> np.ndarray:
+                return self.task.encode_source(pixels[down, across])[None]
+
+            for kept, band in bands(lambda part: self._run(part, seed=seed), read, rows=rows, columns=columns):
+                result[kept] = self.task.compose(band[0], pixels[kept])
+        return result
 
     def _at_working_size(self, source: np.ndarray, size: Size) -> np.ndarray:
         if size == "native":
@@ -157,10 +264,15 @@ class Translator:
                 f"the working size cannot be {size!r}",
                 fix=f"give 'trained', 'native', or a number of pixels up to {math.isqrt(MAX_PIXELS)}",
             )
-        height, width = working_size(source.shape[0], source.shape[1], short_side=side, multiple=max(self._multiple, self._least))
+        signature = self.runtime.signature
+        height, width = working_size(
+            source.shape[0], source.shape[1], short_side=side, multiple=max(signature.size_multiple, signature.min_size)
+        )
         return resize(source, height=height, width=width)
 
     def _translate_tensor(self, images: torch.Tensor, *, size: Size, seed: int) -> torch.Tensor:
+        import torch
+
         if images.ndim == 4:
             if not len(images):
                 raise ImageError("the batch is empty", fix="give at least one picture")
@@ -176,24 +288,6 @@ class Translator:
         picture = Picture(pixels=from_model(values, dtype=np.float32), alpha=None, notes=())
         translated = self.translate(picture, size=size, seed=seed)
         return torch.from_numpy(to_model(translated.pixels)).to(images)
-
-
-def find_model(path: Path) -> Path:
-    """The model folder that a path means: itself, or ``model`` inside a run folder.
-
-    Raises:
-        ModelError: nothing there.
-    """
-    path = path.expanduser()
-    if not path.exists():
-        raise ModelError("there is no such model", where=path, fix="give a model folder or a run folder, e.g. runs/NAME")
-    if (path / "config.yaml").is_file() and not (path / "config.json").is_file():
-        if not (path / "model").is_dir():
-            raise ModelError(
-                "this run has no model yet", where=path, why="a model is written at each validation", fix=f"pixloom resume {path}"
-            )
-        return path / "model"
-    return path
 
 
 def working_size(height: int, width: int, *, short_side: int, multiple: int = 1) -> tuple[int, int]:
@@ -212,49 +306,36 @@ def working_size(height: int, width: int, *, short_side: int, multiple: int = 1)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def pad(images: torch.Tensor, *, multiple: int, least: int = 1) -> torch.Tensor:
+def pad(images: np.ndarray, *, multiple: int, least: int = 1) -> np.ndarray:
     """Pictures (B, C, H, W) continued at the right and bottom to a multiple of a size: by mirroring, or by the edge where too small."""
     height, width = images.shape[-2:]
     down, right = max(-height % multiple, least - height), max(-width % multiple, least - width)
     if not (down or right):
         return images
-    mode = "reflect" if down < height and right < width else "replicate"
-    return F.pad(images, (0, right, 0, down), mode=mode)
+    widths = ((0, 0), (0, 0), (0, down), (0, right))
+    return np.pad(images, widths, mode="reflect") if down < height and right < width else np.pad(images, widths, mode="edge")
 
 
-def to_depth(picture: Picture, dtype: np.dtype[Any]) -> Picture:
-    """The picture with values of another type: uint8, uint16 or float32."""
-    factor = float(full_scale(dtype)) / float(full_scale(picture.pixels.dtype))
-    pixels, alpha = (
-        None if values is None else to_type(values.astype(np.float64) * factor, dtype) for values in (picture.pixels, picture.alpha)
-    )
-    assert pixels is not None
-    return replace(picture, pixels=pixels, alpha=alpha, notes=(*picture.notes, f"{picture.pixels.dtype} to {dtype}"))
+def _is_large(size: tuple[int, ...]) -> bool:
+    """Whether so many pixels (height, width) are not to go through a network at once."""
+    return size[0] * size[1] > MAX_PIXELS_AT_ONCE
+
+
+def _finished(pixels: np.ndarray, source: Picture, *, keep_alpha: bool, note: str | None) -> Picture:
+    notes = source.notes if note is None else (*source.notes, note)
+    return Picture(pixels=pixels, alpha=source.alpha if keep_alpha else None, notes=notes)
 
 
 @contextmanager
-def _seeded(seed: int, *, device: torch.device) -> Iterator[None]:
-    """Torch's random numbers from a seed while the block runs; the caller's go on afterwards as if nothing had happened."""
-    if not 0 <= seed < 2**63:
-        raise ConfigError(f"the seed cannot be {seed}", fix="give a whole number from 0 to 2^63 - 1")
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+def _explained(size: tuple[int, ...]) -> Iterator[None]:
+    """What a runtime fails with on a picture of some size, as an error that says what to do."""
+    try:
         yield
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        ConfigError: the device is not there.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name not in there:
-        raise ConfigError(f"there is no device '{name}'", fix="auto, cpu, cuda or mps")
-    if not there[name]:
-        raise ConfigError(f"this machine has no {name} that torch can use", fix="--device cpu, or see what is here with: pixloom doctor")
-    return torch.device(name)
+    except PixloomError:
+        raise
+    except Exception as error:  # every runtime has classes of its own, for memory that runs out as well
+        why = (str(error).strip() or "out of memory").splitlines()[0]
+        if isinstance(error, MemoryError) or "alloc" in why:
+            fix = "work at a smaller size: --size trained, or a number of pixels"
+            raise ImageError(f"{size[1]} x {size[0]} pixels need more memory than there is", why=why, fix=fix) from error
+        raise ModelError("the network fails on this picture", why=why, fix="use a model folder as pixloom saved it") from error

@@ -19,6 +19,9 @@ class Task(Protocol):
     name: ClassVar[str]
     summary: ClassVar[str]
     needs_pairs: ClassVar[bool]
+    pixelwise: ClassVar[bool]
+    """Whether :meth:`encode` makes every pixel's values from that pixel alone, so that pictures may be cropped after it."""
+
     metrics: ClassVar[tuple[str, ...]]
     """Names of metrics that mean something here beside the common ones (PSNR, SSIM, LPIPS, KID)."""
 
@@ -31,7 +34,7 @@ class Task(Protocol):
         ...
 
     def encode_source(self, source: Pixels) -> Values:
-        """The network's input from the picture that a person wants translated."""
+        """The network's input from the picture that a person wants translated; pixel by pixel, for a large one is encoded in pieces."""
         ...
 
     def source_channels(self, picture: int, network: int) -> int:
@@ -43,7 +46,10 @@ class Task(Protocol):
         ...
 
     def compose(self, output: Values, source: Pixels) -> Pixels:
-        """The translated picture, of the source's size and number type, from the network's output (of any size)."""
+        """The translated picture, of the source's size and number type, from the network's output (of any size).
+
+        Pixel by pixel where the output has the source's size, for a large one is composed in pieces.
+        """
         ...
 
     def views(self, source: Pixels, target: Pixels | None) -> tuple[Pixels, Pixels]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from pixloom.errors import DataError
-from pixloom.images import from_model, resize, to_model
+from pixloom.images import from_model, resized_columns, strips, to_model
 from pixloom.tasks.base import Pixels, Values
 
 AB_SCALE = 110.0
@@ -32,6 +33,7 @@ class Colorize:
     name: ClassVar[str] = "colorize"
     summary: ClassVar[str] = "grey to colour; train on a folder of colour pictures"
     needs_pairs: ClassVar[bool] = False
+    pixelwise: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("colourfulness",)
 
     def channels(self, source: int, target: int | None) -> tuple[int, int]:
@@ -47,12 +49,20 @@ class Colorize:
 
     def encode(self, source: Pixels, target: Pixels | None) -> tuple[Values, Values]:
         """(L, ab) of a colour picture."""
-        lab = rgb_to_lab(_unit(source))
-        return _scaled_lightness(lab), np.ascontiguousarray(lab[..., 1:].transpose(2, 0, 1)) / AB_SCALE
+        height, width = source.shape[:2]
+        lightness, colour = np.empty((1, height, width), np.float32), np.empty((2, height, width), np.float32)
+        for rows in strips(height, width=width):
+            lab = rgb_to_lab(_unit(source[rows]))
+            lightness[:, rows], colour[:, rows] = _scaled_lightness(lab), lab[..., 1:].transpose(2, 0, 1) / AB_SCALE
+        return lightness, colour
 
     def encode_source(self, source: Pixels) -> Values:
         """L of a grey or colour picture."""
-        return _scaled_lightness(rgb_to_lab(_unit(_as_rgb(source))))
+        height, width = source.shape[:2]
+        lightness = np.empty((1, height, width), np.float32)
+        for rows in strips(height, width=width):
+            lightness[:, rows] = _scaled_lightness(rgb_to_lab(_unit(_as_rgb(source[rows]))))
+        return lightness
 
     def source_channels(self, picture: int, network: int) -> int:
         """Grey stays grey, everything else must be colour; either has an L."""
@@ -65,12 +75,13 @@ class Colorize:
     def compose(self, output: Values, source: Pixels) -> Pixels:
         """The source's own L with the predicted colour."""
         height, width = source.shape[:2]
-        lightness = rgb_to_lab(_unit(_as_rgb(source)))[..., :1]
-        colour = output.transpose(1, 2, 0)
-        if colour.shape[:2] != (height, width):
-            colour = resize(np.ascontiguousarray(colour) / 2 + 0.5, height=height, width=width) * 2 - 1
-        rgb = lab_to_rgb(np.concatenate([lightness, colour * AB_SCALE], axis=-1))
-        return from_model(rgb.transpose(2, 0, 1) * 2 - 1, dtype=source.dtype)
+        pixels = np.empty((height, width, 3), source.dtype)
+        for columns, colour in _colour(output, height=height, width=width):
+            for rows in strips(height, width=colour.shape[1]):
+                lab = rgb_to_lab(_unit(_as_rgb(source[rows, columns])))
+                lab[..., 1:] = colour[rows] * AB_SCALE
+                pixels[rows, columns] = from_model(lab_to_rgb(lab).transpose(2, 0, 1) * 2 - 1, dtype=source.dtype)
+        return pixels
 
     def views(self, source: Pixels, target: Pixels | None) -> tuple[Pixels, Pixels]:
         """The picture's lightness as a neutral grey, and the picture."""
@@ -109,5 +120,16 @@ def _as_rgb(pixels: Pixels) -> Pixels:
     return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
 
 
+def _colour(output: Values, *, height: int, width: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """The two colour channels at a size, H W C; of a large picture some columns at a time."""
+    colour = output.transpose(1, 2, 0)
+    if colour.shape[:2] == (height, width):
+        yield slice(0, width), colour
+        return
+    positive = colour / 2 + 0.5  # the range in which pictures are resized
+    for columns, part in resized_columns(positive, height=height, width=width):
+        yield columns, part * 2 - 1
+
+
 def _scaled_lightness(lab: np.ndarray) -> Values:
-    return np.ascontiguousarray(lab[None, ..., 0]) / 50 - 1
+    return lab[None, ..., 0] / 50 - 1

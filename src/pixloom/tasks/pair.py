@@ -20,6 +20,7 @@ class Pair:
     name: ClassVar[str] = "pair"
     summary: ClassVar[str] = "any aligned pair A -> B (or B -> A with --direction BtoA)"
     needs_pairs: ClassVar[bool] = True
+    pixelwise: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ()
 
     def channels(self, source: int, target: int | None) -> tuple[int, int]:

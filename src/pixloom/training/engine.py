@@ -24,7 +24,7 @@ from pixloom.config import ComputeConfig, RunConfig
 from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError
 from pixloom.heap import keep_heap
-from pixloom.inference.translator import choose_device
+from pixloom.inference.runtimes import choose_device
 from pixloom.nets.layers import bare
 
 

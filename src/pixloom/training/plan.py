@@ -15,7 +15,7 @@ from pixloom.data.loading import Pictures, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.errors import ConfigError, DataError, ImageError, nearest
 from pixloom.images import read_header
-from pixloom.inference.translator import choose_device
+from pixloom.inference.runtimes import choose_device
 from pixloom.methods.check import check_config
 from pixloom.recipes import RECIPES, recipe
 from pixloom.tasks import TASKS, Task, build_task

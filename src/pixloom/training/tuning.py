@@ -24,7 +24,7 @@ from pixloom.config import RunConfig, override
 from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError, PixloomError
 from pixloom.files import cache_folder, write_text
-from pixloom.inference.translator import choose_device
+from pixloom.inference.runtimes import choose_device
 from pixloom.training.engine import Engine
 from pixloom.training.learner import Learner
 from pixloom.training.plan import Plan

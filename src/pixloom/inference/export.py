@@ -1,0 +1,323 @@
+"""A trained generator as one ONNX file, which is used without torch: made, compared with the network it was made from, and timed."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixloom.errors import ConfigError, ModelError, OutputError, require
+from pixloom.files import new_file
+from pixloom.inference.choice import find_model, installed, remember
+from pixloom.inference.onnxfile import EXPORT, Dropped, Signature, metadata, read_export
+from pixloom.inference.runtimes import EXPORTED, OnnxRuntime, Runtime, TorchRuntime, signature_of
+from pixloom.inference.tiling import TILE
+from pixloom.modelfile import ModelDescription, description_tree, load_model, read_description
+from pixloom.nets.layers import BatchNorm2d, Dropout
+
+MOST_DIFFERENCE = 1e-4
+"""How far a value in [-1, 1] may be from torch's; half a grey level of 8 bits is 4e-3."""
+
+_MOST_BYTES = 2 * 2**30 - 2**20  # of a file of protocol buffers
+_MOST_ROUNDS, _ENOUGH_SECONDS = 5, 20.0
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far outputs in [-1, 1] are from torch's."""
+
+    largest: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was exported.
+
+    Attributes:
+        path: of the file.
+        sizes: height and width of the pictures on which it was compared, the trained size first.
+        differences: from torch by runtime. A runtime beside ONNX Runtime that differs by more than :data:`MOST_DIFFERENCE` has no time.
+        seconds: per picture of the trained size, by runtime; what ``auto`` goes by from now on.
+    """
+
+    path: Path
+    sizes: tuple[tuple[int, int], ...]
+    differences: dict[str, Difference]
+    seconds: dict[str, float]
+
+
+def export_onnx(model: str | Path, *, out: str | Path | None = None, overwrite: bool = False) -> Export:
+    """Write a model as one ONNX file, compare it with torch and measure which runtime is the fastest here.
+
+    The file's input is ``source`` (batch, channels, height, width), float32 in [-1, 1], sides multiples of its ``size_multiple``; then
+    ``noise`` (batch, noise_channels) where the generator has some, and ``kept_1``, ``kept_2``, ... where dropout stays on as noise: what
+    each layer multiplies its maps by (see ``runtimes.draw_kept``). The output is ``output``. Its metadata say everything else.
+
+    Args:
+        model: a model folder or a run folder.
+        out: the file; by default ``model.onnx`` in the model folder, where :class:`Translator` finds it.
+        overwrite: whether an existing file is replaced.
+
+    Raises:
+        DependencyError: the extra ``export`` is not installed.
+        ModelError: no model there; or one that cannot be exported, or whose export gives something else: then nothing is written.
+        OutputError: the file exists, or cannot be written.
+    """
+    folder = find_model(Path(model))
+    path = Path(out) if out is not None else folder / EXPORT
+    if path.suffix != Path(EXPORT).suffix:
+        raise ConfigError("an exported model is a .onnx file", where=path, fix="give --out a name that ends in .onnx")
+    if path.exists() and not overwrite:
+        raise OutputError("the file exists already", where=path, fix="choose another --out, or replace it with --overwrite")
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        require(package, extra="export", purpose="exporting a model")
+    (generator, description), (_, sha256) = load_model(folder), read_description(folder)
+    reference = TorchRuntime(generator, description.inference, device="cpu")
+    network, signature = _as_onnx(generator, description)
+    content = network + _tail(metadata(description_tree(description, sha256=sha256), signature=signature, network=network))
+    sources = _sources(description, signature)
+    expected = [reference.run(source, seed=_SEED) for source in sources]
+    with new_file(path, what="the exported model") as draft:
+        draft.write_bytes(content)
+        runtimes: dict[str, Runtime] = {"onnxruntime": OnnxRuntime(read_export(draft))}
+        differences = {"onnxruntime": compare(runtimes["onnxruntime"], sources, expected)}
+        if not differences["onnxruntime"].largest <= MOST_DIFFERENCE:
+            raise ModelError(
+                "the exported model gives something else than the network",
+                why=f"values in [-1, 1] differ by up to {differences['onnxruntime'].largest:.2g}, and {MOST_DIFFERENCE:.0e} is allowed",
+                fix="use the model with torch, and report this with the model's config.json",
+            )
+    for name in installed():
+        if name not in runtimes:  # these keep what they compile by the file's place, so it has to be there
+            runtimes[name] = EXPORTED[name](read_export(path))
+            differences[name] = compare(runtimes[name], sources, expected)
+    agreeing = {name: runtime for name, runtime in runtimes.items() if differences[name].largest <= MOST_DIFFERENCE}
+    seconds = _seconds({"torch": reference, **agreeing}, sources[0])
+    remember(sha256, seconds)
+    return Export(path, tuple(source.shape[2:] for source in sources), differences, seconds)
+
+
+def compare(runtime: Runtime, sources: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> Difference:
+    """How far what a runtime makes of some sources is from what is expected."""
+    distances = [np.abs(runtime.run(source, seed=_SEED) - output) for source, output in zip(sources, expected, strict=True)]
+    count = sum(distance.size for distance in distances)
+    return Difference(
+        largest=float(max(distance.max() for distance in distances)),
+        mean=float(sum(distance.sum(dtype=np.float64) for distance in distances) / count),
+    )
+
+
+def _sources(description: ModelDescription, signature: Signature) -> list[np.ndarray]:
+    """Pictures to compare on: one of the trained size first, one of the smallest if that is another, and two that are not square."""
+    multiple, channels = signature.size_multiple, int(description.generator.options["source_channels"])
+    smallest = -(-signature.min_size // multiple) * multiple
+    trained = max(smallest, -(-min(description.size, TILE) // multiple) * multiple)
+    shapes = dict.fromkeys([(1, trained, trained), (1, smallest, smallest), (2, trained, trained + multiple)])
+    return [_like_pictures(count, channels, height=height, width=width) for count, height, width in shapes]
+
+
+def _like_pictures(count: int, channels: int, *, height: int, width: int) -> np.ndarray:
+    """Random pictures (B, C, H, W) in [-1, 1] that have what photographs have: more of the coarse than of the fine, and edges."""
+    random = np.random.default_rng(_SEED)
+    pictures = np.zeros((count, channels, height, width))
+    for cell in (2**power for power in range(7) if 2**power <= min(height, width)):
+        coarse = random.standard_normal((count, channels, -(-height // cell), -(-width // cell)))
+        pictures += cell**0.5 * coarse.repeat(cell, axis=2).repeat(cell, axis=3)[..., :height, :width]
+    pictures /= np.abs(pictures).max() or 1.0
+    return pictures.astype(np.float32)
+
+
+def _seconds(runtimes: Mapping[str, Runtime], source: np.ndarray) -> dict[str, float]:
+    """The median time of each, in turns, so that a busy machine is slow for all of them."""
+    taken: dict[str, list[float]] = {name: [] for name in runtimes}
+    begun = time.perf_counter()
+    while len(taken["torch"]) < _MOST_ROUNDS and (not taken["torch"] or time.perf_counter() - begun < _ENOUGH_SECONDS):
+        for name, runtime in runtimes.items():
+            start = time.perf_counter()
+            runtime.run(source, seed=_SEED)
+            taken[name].append(time.perf_counter() - start)
+    return {name: median(values) for name, values in taken.items()}
+
+
+# --- From the network to the file ----------------------------------------------------------------------------------------------------
+
+
+def _as_onnx(generator: nn.Module, description: ModelDescription) -> tuple[bytes, Signature]:
+    """The serialised network, without metadata, and what it takes.
+
+    Raises:
+        ModelError: it cannot be exported.
+    """
+    if sum(tensor.nbytes for tensor in generator.state_dict().values()) > _MOST_BYTES:
+        raise ModelError("the model is too large for one ONNX file", why="that holds at most 2 GB", fix="use it with torch")
+    shapes = _smallest_maps(generator)
+    layers = [module for module in generator.modules() if isinstance(module, Dropout) and module.as_noise]
+    dropped = tuple(_dropped(layer, shapes[layer], side=_smallest(generator)) for layer in layers)
+    signature = signature_of(generator, description.inference, dropped=dropped)
+    network = _Exportable(generator, single_pixels=[layer for layer, shape in shapes.items() if shape[2:] == (1, 1)])
+    try:
+        with _quietly():
+            program = torch.onnx.export(network.eval(), **_arguments(generator, signature), dynamo=True, external_data=False, verbose=False)
+    except Exception as error:  # the exporter's errors have no class in common
+        cause = error.__cause__ or error
+        why = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        raise ModelError("this network cannot be exported", why=why, fix="use the model with torch") from error
+    assert program is not None
+    return _bare(program.model_proto), signature
+
+
+def _smallest(generator: nn.Module) -> int:
+    """The smallest side that keeps the network's rules."""
+    multiple, least = int(generator.size_multiple), int(generator.min_size)  # type: ignore[arg-type]
+    return -(-least // multiple) * multiple
+
+
+def _smallest_maps(generator: nn.Module) -> dict[nn.Module, tuple[int, ...]]:
+    """The shape of what every layer gives for the smallest picture."""
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
+
+    def note(module: nn.Module, given: object, output: Tensor) -> None:
+        shapes[module] = tuple(output.shape)
+
+    hooks = [module.register_forward_hook(note) for module in generator.modules() if not list(module.children())]
+    side, options = _smallest(generator), dict(generator.options)  # type: ignore[arg-type]
+    channels = int(generator.noise_channels)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        generator(torch.zeros(1, options["source_channels"], side, side), None, torch.zeros(1, channels) if channels else None)
+    for hook in hooks:
+        hook.remove()
+    return shapes
+
+
+def _dropped(layer: Dropout, shape: tuple[int, ...], *, side: int) -> Dropped:
+    if shape[2] != shape[3] or side % shape[2]:
+        raise ModelError(
+            "this network cannot be exported",
+            why=f"dropout stays on, on maps of {shape[2]} x {shape[3]} for {side} x {side} pixels, which is no whole fraction",
+            fix="use the model with torch",
+        )
+    return Dropped(channels=shape[1], stride=side // shape[2], probability=layer.probability)
+
+
+def _arguments(generator: nn.Module, signature: Signature) -> dict[str, Any]:
+    """Example inputs with their names, and which of their dimensions vary: sizes at which no layer takes a short cut for small maps."""
+    height, width = 2 * _smallest(generator), 3 * _smallest(generator)
+    options: dict[str, Any] = dict(generator.options)  # type: ignore[arg-type]
+    noise = [torch.zeros(2, signature.noise_channels)] if signature.noise_channels else []
+    kept = [torch.ones(1, layer.channels, height // layer.stride, width // layer.stride) for layer in signature.dropped]
+    names = [f"kept_{number}" for number in range(1, len(kept) + 1)]
+    sizes = [{2: f"{name}_height", 3: f"{name}_width"} for name in names]
+    return {
+        "args": (torch.zeros(2, options["source_channels"], height, width), noise, kept),
+        "input_names": ["source", *(["noise"] if noise else []), *names],
+        "output_names": ["output"],
+        "dynamic_shapes": ({0: "batch", 2: "height", 3: "width"}, [{0: "batch"} for _ in noise], sizes),
+    }
+
+
+class _Exportable(nn.Module):
+    """A generator as a pure function of its inputs: what dropout keeps is one of them, and nothing depends on sizes.
+
+    Args:
+        generator: the network; its weights are shared, it stays as it is.
+        single_pixels: its layers that give maps of one pixel for the smallest picture.
+    """
+
+    def __init__(self, generator: nn.Module, *, single_pixels: Sequence[nn.Module]) -> None:
+        super().__init__()
+        shared = {id(tensor): tensor for tensor in (*generator.parameters(), *generator.buffers())}
+        self.generator = copy.deepcopy(generator, shared)
+        self.inputs = _Inputs()
+        number = 0
+        for (name, layer), (_, original) in zip(list(self.generator.named_modules()), generator.named_modules(), strict=True):
+            if isinstance(layer, Dropout) and layer.as_noise:
+                self.generator.set_submodule(name, _Kept(self.inputs, number))
+                number += 1
+            elif isinstance(layer, BatchNorm2d) and layer.statistics == "image" and original in single_pixels:
+                self.generator.set_submodule(name, _EitherStatistics(layer))
+
+    def forward(self, source: Tensor, noise: list[Tensor], kept: list[Tensor]) -> Tensor:
+        """Translate; ``noise`` is empty or one tensor, ``kept`` one for each layer of dropout."""
+        self.inputs.kept = kept
+        output: Tensor = self.generator(source, None, *noise)
+        return output
+
+
+class _Inputs:
+    """Where layers deep inside find the inputs of the call."""
+
+    kept: Sequence[Tensor] = ()
+
+
+class _Kept(nn.Module):
+    """Dropout whose choice is an input."""
+
+    def __init__(self, inputs: _Inputs, number: int) -> None:
+        super().__init__()
+        self.inputs, self.number = inputs, number
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps * self.inputs.kept[self.number]
+
+
+class _EitherStatistics(nn.Module):
+    """``BatchNorm2d`` with the statistics of the picture, and the running ones for maps of one pixel, without a branch."""
+
+    def __init__(self, layer: BatchNorm2d) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, maps: Tensor) -> Tensor:
+        layer = self.layer
+        own = F.instance_norm(maps, weight=layer.weight, bias=layer.bias, eps=layer.eps)
+        running = F.batch_norm(maps, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps)
+        is_single = torch.full((), maps.shape[2] * maps.shape[3]) == 1
+        return torch.where(is_single, running, own)
+
+
+def _bare(model: Any) -> bytes:
+    """The serialised network without what the exporter notes beside it: source lines, paths, names of modules."""
+    graph = model.graph
+    for thing in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        thing.doc_string = ""
+        del thing.metadata_props[:]
+    del graph.value_info[:]
+    del model.metadata_props[:]
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _tail(texts: Mapping[str, str]) -> bytes:
+    """Metadata as the last field of a file: protocol buffers that are joined are one message."""
+    onnx = require("onnx", extra="export", purpose="exporting a model")
+    pairs = [onnx.StringStringEntryProto(key=key, value=value) for key, value in texts.items()]
+    content: bytes = onnx.ModelProto(metadata_props=pairs).SerializeToString()
+    return content
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """No remarks of the exporter on packages that are not needed, nor on its own inside."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
