@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +19,9 @@ import torch
 from torch import nn
 
 from pixloom import heap
-from pixloom.config import dump_config, override
+from pixloom.config import dump_config, load_config, override
 from pixloom.data.batch import Batch
-from pixloom.errors import ConfigError
+from pixloom.errors import ConfigError, OutputError
 from pixloom.methods.check import check_config
 from pixloom.nets import build
 from pixloom.nets.layers import recompute_activations
@@ -26,7 +30,7 @@ from pixloom.training import tuning
 from pixloom.training.api import resume, train
 from pixloom.training.engine import Engine
 from pixloom.training.learner import Learner, batch_factor, split
-from pixloom.training.plan import complete, make_plan, size_at, stages
+from pixloom.training.plan import complete, make_plan, size_at, stages, with_minutes
 from pixloom.training.session import Session, stays_on
 from pixloom.training.state import flatten, newest_checkpoint, read_checkpoint
 from pixloom.training.tuning import recall, tune, tuned
@@ -178,6 +182,42 @@ def test_an_unsound_step_changes_nothing(pairs):
     assert learner.step(batch_of(1)).sound
 
 
+def test_when_only_the_generators_loss_is_bad_the_critics_update_stands(pairs, monkeypatch):
+    _, learner = learnt(tiny_config(pairs, training__ema_halflife_images=4.0), count=1)
+    before, _ = flatten(copy.deepcopy(learner.states()))
+    real = type(learner.method).generator_terms
+    nan = float("nan")
+    monkeypatch.setattr(type(learner.method), "generator_terms", lambda *given: {name: value * nan for name, value in real(*given).items()})
+    assert not learner.step(batch_of(1)).sound
+    after, _ = flatten(learner.states())
+    changed = {name.partition("/")[0] for name, tensor in before.items() if not torch.equal(after[name], tensor)}
+    assert changed == {"critic", "critic_optimizer"}
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items() if "running" in name)
+
+
+def test_bad_steps_in_a_row_are_counted_over_a_stop(pairs, tmp_path, monkeypatch):
+    """Four before the stop and one after it are five."""
+    real = Session.batches
+
+    def bad(self, start_image):
+        for number, batch in enumerate(real(self, start_image), start=start_image):
+            if number == 4 and not (tmp_path / "resumed").exists():
+                raise KeyboardInterrupt
+            yield poisoned(batch) if number < 5 else batch
+
+    monkeypatch.setattr(Session, "batches", bad)
+    rolled = []
+    monkeypatch.setattr(
+        Session, "roll_back", lambda self, progress, why: rolled.append(progress.bad_steps) or replace(progress, bad_steps=0)
+    )
+    config = tiny_config(pairs, training__checkpoint_every_images=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, out=tmp_path / "run", quiet=True)
+    (tmp_path / "resumed").touch()
+    resume(tmp_path / "run", quiet=True)
+    assert rolled == [5]
+
+
 def test_the_host_may_work_ahead_and_the_run_is_the_same(pairs, tmp_path, monkeypatch):
     """As on CUDA, where the answer whether a step was sound is read while the next is under way."""
     real = Session.batches
@@ -239,6 +279,27 @@ def test_channels_last_reaches_the_weights_and_the_pictures_and_gives_the_same(p
     assert_same(other, plain)
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in learner.generator.parameters() if p.ndim == 4)
     assert Engine(config).place(batch_of(2, channels=(3, 3))).target.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_run_in_channels_last_is_resumed_bit_for_bit(pairs, tmp_path, monkeypatch):
+    config = tiny_config(pairs, compute__memory_format="channels_last", training__images=8, training__checkpoint_every_images=4)
+    train(config, out=tmp_path / "whole", quiet=True)
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    shutil.rmtree(tmp_path / "cut" / "checkpoints" / "000000008")
+    resume(tmp_path / "cut", quiet=True)
+    whole, cut = (read_checkpoint(tmp_path / name / "checkpoints" / "000000008").tensors for name in ("whole", "cut"))
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(cut[name], tensor) for name, tensor in whole.items())
+
+
+def test_the_engine_does_not_hold_on_to_networks(pairs):
+    config = tiny_config(pairs)
+    engine = Engine(config)
+    learner = Learner(config, channels=(1, 3), engine=engine)
+    gone = weakref.ref(learner.generator)
+    del learner
+    gc.collect()
+    assert gone() is None
 
 
 COMPILED = """
@@ -387,6 +448,34 @@ def test_a_first_size_that_does_not_fit_is_refused(pairs, settings, message):
         complete(config)
 
 
+@pytest.mark.parametrize("value", ["abc", [1], 32.0, True, 24, 64, 128, 16])
+def test_a_first_size_on_the_command_line_that_does_not_fit_is_refused(pairs, value):
+    with pytest.raises(ConfigError, match="data.first_size cannot be") as error:
+        make_plan(str(pairs), size=64, settings={"data.first_size": value})
+    assert "data.first_size=32" in str(error.value)
+
+
+def test_a_run_too_short_to_grow_is_refused(pairs):
+    with pytest.raises(ConfigError, match="too few to grow from 16 to 64 px") as error:
+        complete(override(tiny_config(pairs, size=64), {"generator.options.depth": 4, "data.first_size": 16, "training.images": 2} | QUIET))
+    assert "--images 3" in str(error.value)
+
+
+def test_too_few_minutes_to_train_the_generator_are_refused(pairs):
+    config = override(tiny_config(pairs), {"training.images": None, "training.minutes": 0.1, "training.num_critic": 5})
+    with pytest.raises(ConfigError, match="never be trained"):
+        with_minutes(complete(config), seconds_per_image=10.0)
+
+
+def test_settings_of_an_older_run_are_read_under_their_new_names(pairs, tmp_path):
+    tree = json.loads(tiny_config(pairs).model_dump_json())
+    del tree["compute"]
+    tree["training"] |= {"device": "cpu", "precision": "bf16"}
+    (tmp_path / "config.yaml").write_text(json.dumps(tree), encoding="utf-8")
+    compute = load_config(tmp_path / "config.yaml").compute
+    assert (compute.device, compute.precision) == ("cpu", "bf16")
+
+
 # ---- the machine's own choice
 
 
@@ -415,6 +504,55 @@ def test_tune_measures_remembers_and_is_used(pairs, monkeypatch):
     assert "pixloom tune" in used.reasons[-1]
     assert tuned(complete(override(config, {"compute.memory_format": "contiguous"}))).config.compute.memory_format == "contiguous"
     assert recall(override(config, {"training.batch_size": 2}), channels=(1, 3)) is None
+
+
+def test_a_rejected_number_of_threads_does_not_reach_the_next_trial(pairs, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    before = torch.get_num_threads()
+    tried = []
+
+    def fake_step(config, settings, *, channels):
+        merged = override(config, {f"compute.{name}": value for name, value in settings.items()}).compute
+        tried.append(merged.threads)
+        torch.set_num_threads(merged.threads)
+        return lambda: float(1 if merged.threads == before else 2)
+
+    monkeypatch.setattr(tuning, "_step", fake_step)
+    best = tune(tiny_config(pairs, compute__compile="no"), channels=(1, 3), say=lambda _line: None)
+    assert "threads" not in best
+    assert tried[-1] == tried[0] == before
+    assert torch.get_num_threads() == before
+
+
+def test_what_is_hopeless_is_not_measured_to_the_end(pairs, monkeypatch):
+    steps = []
+
+    def fake_step(config, settings, *, channels):
+        slow = settings.get("precision") == "bf16"
+        return lambda: (steps.append(slow), 60.0 if slow else 1.0)[1]
+
+    monkeypatch.setattr(tuning, "_step", fake_step)
+    lines = []
+    given = {"compute__compile": "no", "compute__threads": 1, "compute__memory_format": "contiguous"}
+    assert tune(tiny_config(pairs, **given), channels=(1, 3), say=lines.append) == {"precision": "no"}
+    assert steps.count(True) == 1
+    assert "a step takes 60.0 s" in lines[-1]
+
+
+def test_what_was_given_and_what_was_open_are_remembered_apart(pairs):
+    places = {
+        tuning._place(override(tiny_config(pairs), {f"compute.{name}": value}), channels=(1, 3))
+        for name, value in (("precision", "auto"), ("precision", "bf16"), ("threads", 1), ("accumulate", 2), ("compile", "default"))
+    }
+    assert len(places) == 5
+
+
+def test_a_cache_that_cannot_be_written_is_found_out_first(pairs, tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setenv("PIXLOOM_CACHE", str(tmp_path / "taken"))
+    monkeypatch.setattr(tuning, "_step", lambda *_given, **_options: pytest.fail("measured for nothing"))
+    with pytest.raises(OutputError):
+        tune(tiny_config(pairs), channels=(1, 3))
 
 
 def test_tune_makes_real_steps(pairs):

@@ -50,7 +50,6 @@ PUBLISHED = (
     Case("unet", 128, 8),
     Case("unet", 256, 4),
     Case("resnet", 128, 1, steps=2),
-    Case("resnet", 256, 1),
 )
 QUICK = replace(PUBLISHED[0], steps=1)
 EQUAL_CASES = (Case("unet", 128, 1), Case("unet", 128, 2), Case("resnet", 64, 1))

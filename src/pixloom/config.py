@@ -242,7 +242,17 @@ def load_config(path: Path) -> RunConfig:
         ) from error
     if not isinstance(tree, dict):
         raise ConfigError("the config file is not a YAML mapping", where=path, fix="start from the config.yaml of a run")
-    return validate(tree, where=path)
+    return validate(_renamed(tree), where=path)
+
+
+def _renamed(tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree of an older run with the names that its settings have now."""
+    training, compute = tree.get("training"), tree.get("compute", {})
+    if isinstance(training, dict) and isinstance(compute, dict):
+        moved = {name: training[name] for name in ("device", "precision") if name in training}
+        rest = {name: value for name, value in training.items() if name not in moved}
+        return {**tree, "training": rest, "compute": moved | compute} if moved else tree
+    return tree
 
 
 def dump_config(config: RunConfig) -> str:

@@ -253,7 +253,7 @@ def _place(image: int, *, seed: int, length: int) -> int:
     return int(_order(seed, epoch, length)[position])
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, length: int) -> np.ndarray:
     return np.random.default_rng(np.random.SeedSequence([seed, 0, epoch])).permutation(length)
 

@@ -68,7 +68,7 @@ def _check_size(config: RunConfig) -> None:
         raise ConfigError(
             f"data.first_size={first} does not lead to data.size={size}",
             why="the side of the crops is doubled until it is data.size",
-            fix=f"--set data.first_size={size // 2}" if size % 2 == 0 else "leave it out",
+            fix=f"--set data.first_size={size // 2}" if size % 32 == 0 and size > 32 else "leave it out",
         )
     if config.critic is not None and config.critic.name == "image":
         raise ConfigError(
@@ -130,10 +130,15 @@ def _check_multiple(config: RunConfig, generator: nn.Module) -> None:
         raise ConfigError(
             f"the generator cannot take pictures of {size} px",
             why=f"it needs a multiple of {multiple}",
-            fix=f"--size {max(multiple, size // multiple * multiple)}"
-            if config.data.first_size is None
-            else f"--set data.first_size={multiple}",
+            fix=_fitting(config, size=size, multiple=multiple),
         )
+
+
+def _fitting(config: RunConfig, *, size: int, multiple: int) -> str:
+    """What makes size and generator fit."""
+    if config.data.first_size is None:
+        return f"--size {max(multiple, size // multiple * multiple)}"
+    return f"--set data.first_size={multiple}" if multiple < config.data.size else "a generator of fewer levels (generator.options.depth)"
 
 
 def _outline(config: NetworkConfig, table: Mapping[str, Any], *, role: str, channels: tuple[int, int], size: int) -> nn.Module:

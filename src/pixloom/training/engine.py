@@ -10,9 +10,9 @@ import hashlib
 import os
 import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -79,6 +79,7 @@ class Engine:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")
             wrapped: nn.Module = self.accelerator.prepare_model(network)
+        self.accelerator.free_memory()  # it would keep every network that it ever saw, those of the measurement too
         return wrapped if self.compute.compile in ("auto", "no") else _compiled(wrapped, mode=self.compute.compile)
 
     def place(self, batch: Batch) -> Batch:
@@ -89,11 +90,13 @@ class Engine:
         target = None if moved.target is None else moved.target.contiguous(memory_format=self.memory_format)
         return replace(moved, source=moved.source.contiguous(memory_format=self.memory_format), target=target)
 
-    def backward(self, loss: Tensor, *, network: nn.Module, last: bool = True) -> None:
-        """Back-propagate; with the last part of a batch the network's gradients are averaged over the processes."""
-        gathering = nullcontext() if last or self.world_size == 1 else self.accelerator.no_sync(bare(network, compiled_only=True))
-        with gathering:
-            self.accelerator.backward(loss)
+    def backward(self, loss: Tensor) -> None:
+        """Back-propagate."""
+        self.accelerator.backward(loss)
+
+    def averaging(self, network: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+        """Around a part's forward and backward pass: the last part averages the network's gradients over the processes, no other does."""
+        return nullcontext() if last or self.world_size == 1 else self.accelerator.no_sync(bare(network, compiled_only=True))
 
     def on_all(self, flag: Tensor) -> Tensor:
         """Whether a flag, a bool tensor, is up on every process; nobody waits for the answer here."""

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from pixloom import __version__
-from pixloom.config import RunConfig, dump_config, load_config
+from pixloom.config import ComputeConfig, RunConfig, dump_config, load_config
 from pixloom.errors import CheckpointError, OutputError
 from pixloom.files import recover_folder, write_text, writing
 
@@ -160,10 +160,13 @@ def _flock(handle: int, root: Path) -> None:
         ) from error
 
 
-def describe_machine(*, world_size: int) -> dict[str, Any]:
+def describe_machine(*, device: torch.device, world_size: int, compute: ComputeConfig) -> dict[str, Any]:
     """What bit-exactness depends on."""
     return {
         "processes": world_size,
+        "device": device.type,
+        "memory format": compute.memory_format,
+        "compiling": compute.compile,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
@@ -171,11 +174,11 @@ def describe_machine(*, world_size: int) -> dict[str, Any]:
     }
 
 
-def describe_environment(*, device: torch.device, world_size: int) -> dict[str, Any]:
+def describe_environment(*, device: torch.device, world_size: int, compute: ComputeConfig) -> dict[str, Any]:
     """Versions, machine and device, for the report."""
     return {
         "pixloom": __version__,
-        **describe_machine(world_size=world_size),
+        **describe_machine(device=device, world_size=world_size, compute=compute),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

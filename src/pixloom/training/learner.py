@@ -30,7 +30,7 @@ class StepResult:
 
     Attributes:
         generator, critic: the terms; empty where a network was not trained.
-        sound: a bool tensor; where it is False a loss was not finite, and the step changed nothing.
+        sound: a bool tensor; where it is False a loss was not finite, and neither that update was made nor any after it.
     """
 
     generator: dict[str, Tensor]
@@ -147,16 +147,17 @@ class Learner:
     ) -> tuple[dict[str, Tensor], Tensor]:
         """One optimizer step down the weighted sum of the terms, their mean over the parts of the batch.
 
-        The step changes nothing where the sum is not finite on some process, or ``sound`` is False already. That is decided by the
+        The network stays as it is where the sum is not finite on some process, or ``sound`` is False already. That is decided by the
         optimizer's kernel, so that nobody has to wait for the answer.
         """
         network, optimizer, means = getattr(self.method, name), self.optimizers[name], dict[str, Tensor]()
         optimizer.zero_grad(set_to_none=True)
         for place in range(num_parts):
-            terms = terms_of(place)
-            total = weighted_sum(terms, self.method.weights) / num_parts
+            with self.engine.averaging(network, last=place == num_parts - 1):
+                terms = terms_of(place)
+                total = weighted_sum(terms, self.method.weights) / num_parts
+                self.engine.backward(total)
             sound = sound & torch.isfinite(total.detach())
-            self.engine.backward(total, network=network, last=place == num_parts - 1)
             for key, value in terms.items():
                 means[key] = means.get(key, 0.0) + value.detach() / num_parts
         sound = self.engine.on_all(sound)

@@ -76,7 +76,6 @@ def _descend_until_turn(session: Session, progress: Progress, stop: Stop) -> Pro
     config, engine, learner = session.plan.config, session.engine, session.learner
     end = session.end_of_stage(progress.images)
     under_way: deque[tuple[StepResult, Batch]] = deque()
-    bad_steps = 0
     with closing(session.batches(progress.images)) as batches:
         for batch in batches:
             engine.seed_step(config.training.seed, progress.images)
@@ -88,20 +87,19 @@ def _descend_until_turn(session: Session, progress: Progress, stop: Stop) -> Pro
             session.terms.add("critic", result.critic, sound=result.sound)
             before, progress = progress, session.advance(progress)
             under_way.append((result, batch))
-            while len(under_way) > (0 if session.is_due(before, progress) else engine.lag):
+            asks = engine.world_size == 1 or progress.step % STEPS_BETWEEN_QUESTIONS == 0
+            leaves = progress.images >= end or (asks and bool(stop.wanted(engine) or session.out_of_time(progress)))
+            while len(under_way) > (0 if leaves or session.is_due(before, progress) else engine.lag):
                 looked_at, its_batch = under_way.popleft()
                 if looked_at.sound:
-                    bad_steps = 0
+                    progress = replace(progress, bad_steps=0)
                     continue
-                bad_steps, progress = bad_steps + 1, replace(progress, skipped_steps=progress.skipped_steps + 1)
+                progress = replace(progress, bad_steps=progress.bad_steps + 1, skipped_steps=progress.skipped_steps + 1)
                 session.tell("skipped", progress, f"a loss was not finite; the step with {', '.join(its_batch.ids[:3])} was skipped")
-                if bad_steps >= MAX_BAD_STEPS:
+                if progress.bad_steps >= MAX_BAD_STEPS:
                     return session.roll_back(progress, f"{MAX_BAD_STEPS} steps in a row were not finite")
             progress = session.attend(before, progress, rates)
-            if progress.rollbacks > before.rollbacks or progress.images >= end:
-                return progress
-            asks = engine.world_size == 1 or progress.step % STEPS_BETWEEN_QUESTIONS == 0
-            if asks and (stop.wanted(engine) or session.out_of_time(progress)):
+            if leaves or progress.rollbacks > before.rollbacks:
                 return progress
     return progress
 

@@ -115,7 +115,7 @@ def make_plan(
     }
     wishes = {"training.images": images, "training.minutes": minutes, "training.seed": seed}
     # The networks must suit the smallest pictures that they are trained on.
-    smallest = settings.get("data.first_size") or size
+    smallest = size if settings.get("data.first_size") is None else _first_size(settings["data.first_size"], size=size)
     config = override(
         recipe(recipe_name, size=smallest),
         {"data.size": size} | base | {key: value for key, value in wishes.items() if value is not None} | settings,
@@ -153,8 +153,29 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
             *reasons,
             f"{images:,} images: the recipe's {config.training.epochs:g} passes over {len(listing.splits['train'])} examples",
         )
-    _check_generator_trains(config)
+    _check_length(config)
     return Plan(config, task, listing, picture_channels, network_channels, (*listing.notes, *reasons))
+
+
+def _first_size(first: Any, *, size: int) -> int:
+    """The side of the first crops, when it leads to ``size``."""
+    offers = [side for side in (size >> halvings for halvings in range(1, 8)) if side >= 32 and side % 16 == 0 and size % side == 0]
+    if first not in offers or isinstance(first, (bool, float)):
+        fix = f"--set data.first_size={offers[0]}" if offers else "leave it out"
+        raise ConfigError(f"data.first_size cannot be {first!r} here", why=f"the side of the crops is doubled until it is {size}", fix=fix)
+    return int(first)
+
+
+def _check_length(config: RunConfig) -> None:
+    """Refuse a run too short for what it is to do."""
+    _check_generator_trains(config)
+    images, count = config.training.images, len(stages(config.data))
+    if images is not None and images < count * config.training.batch_size:
+        raise ConfigError(
+            f"{images} images are too few to grow from {stages(config.data)[0]} to {config.data.size} px",
+            why=f"there are {count} sizes, and a batch holds {config.training.batch_size} images",
+            fix=f"--images {count * config.training.batch_size} or more, or leave data.first_size out",
+        )
 
 
 def _check_generator_trains(config: RunConfig) -> None:
@@ -189,7 +210,9 @@ def with_minutes(plan: Plan, *, seconds_per_image: float) -> Plan:
     batch = plan.config.training.batch_size
     images = max(batch, round_up(STEP_SHARE * minutes * 60 / seconds_per_image, batch))
     reason = f"{images:,} images: what {minutes:g} minutes allow at {seconds_per_image:.3g} s per image"
-    return replace(plan, config=override(plan.config, {"training.images": images}), reasons=(*plan.reasons, reason))
+    config = override(plan.config, {"training.images": images})
+    _check_length(config)
+    return replace(plan, config=config, reasons=(*plan.reasons, reason))
 
 
 def stages(data: DataConfig) -> list[int]:

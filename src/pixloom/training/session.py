@@ -87,6 +87,11 @@ class Session:
         self.validate_every = interval(setting.validate_every_images, total=self.total_images, times=10, batch=batch)
         self.checkpoint_every = interval(setting.checkpoint_every_images, total=self.total_images, times=10, batch=batch)
 
+    @property
+    def machine(self) -> dict[str, Any]:
+        """What bit-exactness depends on."""
+        return describe_machine(device=self.engine.device, world_size=self.engine.world_size, compute=self.engine.compute)
+
     # ---- beginning and end
 
     def take_up(self) -> Progress:
@@ -97,8 +102,7 @@ class Session:
             self.learner.restore(checkpoint)
             self.terms.restore(checkpoint, device=self.engine.device)
             progress, self.saved_images = checkpoint.progress, checkpoint.progress.images
-            machine = describe_machine(world_size=self.engine.world_size)
-            changed = [key for key, value in machine.items() if checkpoint.machine.get(key) != value]
+            changed = [key for key, value in self.machine.items() if checkpoint.machine.get(key) != value]
             if changed:
                 complaints.append(f"not bit for bit as before: this machine has other {', '.join(changed)}")
         self.status = Status(self.total_images, stream=self.stream, start_images=progress.images, start_seconds=progress.elapsed_seconds)
@@ -173,6 +177,7 @@ class Session:
             start,
             learning_rate_scale=progress.learning_rate_scale / 2,
             rollbacks=progress.rollbacks + 1,
+            bad_steps=0,
             elapsed_seconds=progress.elapsed_seconds,
         )
         if self.engine.is_main:
@@ -262,7 +267,7 @@ class Session:
                 progress=progress,
                 states={**self.learner.states(), STATE: self.terms.state()},
                 identity=self.identity,
-                machine=describe_machine(world_size=self.engine.world_size),
+                machine=self.machine,
                 keep=self.plan.config.training.keep_checkpoints,
             )
             self._write_bad_files()
@@ -298,7 +303,7 @@ class Session:
     # ---- records
 
     def _begin_records(self, progress: Progress, *, resumed: bool) -> None:
-        environment = describe_environment(device=self.engine.device, world_size=self.engine.world_size)
+        environment = describe_environment(device=self.engine.device, world_size=self.engine.world_size, compute=self.engine.compute)
         self.folder.describe(data=describe_data(self.plan), environment=environment)
         truncate_after(self.folder.history, progress.images)
         self.folder.forget_after(progress.images)

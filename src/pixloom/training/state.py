@@ -39,6 +39,8 @@ class Progress:
     skipped_steps: int = 0
     best_value: float | None = None
     best_images: int | None = None
+    bad_steps: int = 0
+    """In a row, up to here."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint, 
                 index, entry = key.removeprefix(prefix).split("/", 1)
                 state.setdefault(int(index), {})[entry] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, moments in optimizer.state.items():  # the fused kernel walks the memory of both: it must be laid out alike
+        for entry, value in moments.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                moments[entry] = torch.empty_like(parameter).copy_(value)
 
 
 def check_finite(tensors: Mapping[str, torch.Tensor]) -> None:

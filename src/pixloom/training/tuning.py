@@ -1,6 +1,7 @@
 """How a training computes fastest on this machine: measured by ``pixloom tune``, remembered, and used wherever a setting says ``auto``.
 
-What helps one processor harms another (bf16 is 1.3 times as fast on one CPU and 100 times slower on the next): none of it is a default.
+What helps one processor harms another (bf16 is faster on CPUs that have instructions for it, and tens of times slower on others): none of
+it is a default.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,7 +25,7 @@ import torch
 from pixloom.config import RunConfig, override
 from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError, PixloomError
-from pixloom.files import cache_folder, write_text
+from pixloom.files import cache_folder, write_text, writing
 from pixloom.inference.runtimes import choose_device
 from pixloom.training.engine import Engine
 from pixloom.training.learner import Learner
@@ -35,7 +37,10 @@ DEFAULTS: dict[str, Any] = {"precision": "no", "memory_format": "contiguous", "c
 LEAST_GAIN = 1.05
 """A setting is chosen when it is so many times as fast; less is not told from noise."""
 
-WARM_UP, ROUNDS = 2, 5
+HOPELESS = 5.0
+"""What takes so many times as long is not measured to the end."""
+
+WARM_UP, ROUNDS = 1, 5
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Trial:
     """One way of computing the step.
 
     Attributes:
-        settings: of ``compute``, those that differ from the defaults.
+        settings: of ``compute``, those that were changed.
         seconds: the median of its steps; None where it failed.
         ratio: how many times as fast as the best so far, in the same rounds.
         chosen: whether it became the best.
@@ -77,16 +82,23 @@ def tune(config: RunConfig, *, channels: tuple[int, int], say: Callable[[str], N
     """
     if not _open_settings(config):
         raise ConfigError("there is nothing to choose", why="every setting of compute is given", fix="leave one of them out")
+    place, threads = _place(config, channels=channels), torch.get_num_threads()
+    with writing("what is measured", place):  # found out now, not after minutes
+        place.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=place.parent).close()
     best: dict[str, Any] = {name: value for name, value in DEFAULTS.items() if name in _open_settings(config)}
-    seconds = _seconds_alone(config, best, channels=channels)
-    say(f"{'as it is':28} {1000 * seconds:8.1f} ms a step")
-    for change in _candidates(config):
-        trial = _compare(config, best, best | change, channels=channels)
-        if trial.chosen:
-            best, seconds = best | change, trial.seconds or seconds
-        say(describe_trial(trial, change))
+    try:
+        seconds = _seconds_alone(config, best | {"threads": config.compute.threads or threads}, channels=channels)
+        say(f"{'as it is':28} {1000 * seconds:8.1f} ms a step")
+        for change in _candidates(config, threads=threads):
+            trial = _compare(config, {"threads": config.compute.threads or threads} | best, change, channels=channels, seconds=seconds)
+            if trial.chosen:
+                best, seconds = best | change, trial.seconds or seconds
+            say(describe_trial(trial, change))
+    finally:
+        torch.set_num_threads(threads)
     entry = {"settings": best, "seconds": seconds, "date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__}
-    write_text(_place(config, channels=channels), json.dumps(entry, indent=1) + "\n")
+    write_text(place, json.dumps(entry, indent=1) + "\n")
     return best
 
 
@@ -103,9 +115,8 @@ def tuned(plan: Plan) -> Plan:
 
 def recall(config: RunConfig, *, channels: tuple[int, int]) -> dict[str, Any] | None:
     """What :func:`tune` found for these networks, this size and batch on this machine; None where it was not run."""
-    with suppress(
-        OSError, ValueError, TypeError, KeyError, AttributeError, ConfigError
-    ):  # a cache: whatever is wrong with it, there is none
+    unusable = OSError, ValueError, TypeError, KeyError, AttributeError, ConfigError
+    with suppress(*unusable):  # it is a cache: whatever is wrong with it, there is none
         entry: dict[str, Any] = json.loads(_place(config, channels=channels).read_text(encoding="utf-8"))
         override(config, {f"compute.{name}": value for name, value in entry["settings"].items()})
         return entry
@@ -121,12 +132,12 @@ def describe_trial(trial: Trial, change: Mapping[str, Any]) -> str:
     )
 
 
-def _candidates(config: RunConfig) -> Iterator[dict[str, Any]]:
+def _candidates(config: RunConfig, *, threads: int) -> Iterator[dict[str, Any]]:
     """The changes to try, one after the other; the dearest to measure last."""
     is_open, device = _open_settings(config), choose_device(config.compute.device).type
     if "threads" in is_open and device == "cpu":
         cores = os.cpu_count() or 1
-        yield from ({"threads": count} for count in sorted({max(1, cores // 2), cores}) if count != torch.get_num_threads())
+        yield from ({"threads": count} for count in sorted({max(1, cores // 2), cores}) if count != threads)
     for name, values in (
         ("memory_format", ("channels_last",)),
         ("precision", ("bf16",)),
@@ -140,11 +151,13 @@ def _open_settings(config: RunConfig) -> set[str]:
     return {name for name in (*DEFAULTS, "threads") if getattr(config.compute, name) in ("auto", None)}
 
 
-def _compare(config: RunConfig, best: Mapping[str, Any], candidate: Mapping[str, Any], *, channels: tuple[int, int]) -> Trial:
-    """The candidate against the best so far: A B A B ..., medians."""
-    settings = {name: value for name, value in candidate.items() if DEFAULTS.get(name) != value}
+def _compare(config: RunConfig, best: Mapping[str, Any], change: Mapping[str, Any], *, channels: tuple[int, int], seconds: float) -> Trial:
+    """The best so far with a change against the best without it: A B A B ..., medians."""
+    settings = dict(change)
     try:
-        steps = [_step(config, each, channels=channels) for each in (best, candidate)]
+        steps = [_step(config, best, channels=channels), _step(config, {**best, **change}, channels=channels)]
+        if "compile" not in change and (first := steps[1]()) > HOPELESS * seconds:
+            return Trial(settings, None, None, chosen=False, failure=f"a step takes {first:.1f} s")
         rounds = [[step() for step in steps] for _ in range(ROUNDS)]
     except PixloomError:
         raise
@@ -162,7 +175,8 @@ def _seconds_alone(config: RunConfig, settings: Mapping[str, Any], *, channels: 
 def _step(config: RunConfig, settings: Mapping[str, Any], *, channels: tuple[int, int]) -> Callable[[], float]:
     """A function that makes one warmed-up training step on random pictures and gives its seconds."""
     config = override(config, {f"compute.{name}": value for name, value in settings.items()})
-    threads = config.compute.threads or torch.get_num_threads()
+    assert config.compute.threads is not None, "whatever ran before may have left another number"
+    threads = config.compute.threads
     engine = Engine(config)
     learner, batch = Learner(config, channels=channels, engine=engine), engine.place(_random_batch(config, channels, engine=engine))
 
@@ -191,8 +205,9 @@ def _place(config: RunConfig, *, channels: tuple[int, int]) -> Path:
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
     machine = [platform.node(), platform.machine(), name, os.cpu_count(), torch.__version__]
     task = config.model_dump(include={"method": True, "generator": True, "critic": True, "losses": True})
-    compute = [config.compute.accumulate, config.compute.recompute_activations]
-    key = json.dumps([machine, task, compute, config.data.size, config.training.batch_size, channels], sort_keys=True)
+    given = config.compute.model_dump(include={*DEFAULTS, "threads", "accumulate", "recompute_activations"})
+    processes = os.environ.get("WORLD_SIZE", "1"), os.environ.get("OMP_NUM_THREADS")
+    key = json.dumps([machine, processes, task, given, config.data.size, config.training.batch_size, channels], sort_keys=True)
     return cache_folder() / "tuning" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 
