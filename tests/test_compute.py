@@ -497,6 +497,7 @@ def test_tune_measures_remembers_and_is_used(pairs, monkeypatch):
     assert best["memory_format"] == "channels_last"
     assert best["precision"] == "no"
     assert any("channels_last" in line and "2.00 times as fast: chosen" in line for line in lines)
+    assert any("1000.0 ms a step where the best so far takes 2000.0" in line for line in lines)
     assert any("bf16" in line and "chosen" not in line for line in lines)
     used = tuned(complete(config))
     assert used.config.compute.memory_format == "channels_last"
@@ -559,8 +560,27 @@ def test_tune_makes_real_steps(pairs):
     config = tiny_config(pairs, compute__compile="no", compute__threads=1)
     lines = []
     tune(config, channels=(1, 3), say=lines.append)
-    assert len(lines) == 3
-    assert all("ms a step" in line for line in lines)
+    assert sum("ms a step" in line for line in lines) == 3
+
+
+def test_a_busy_machine_is_told(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (5.0, 0.0, 0.0))
+    assert "load 5.0 on 2 cores" in tuning.busy()
+    monkeypatch.setattr("os.getloadavg", lambda: (0.3, 0.0, 0.0))
+    assert tuning.busy() is None
+
+
+def test_luck_is_no_gain(pairs, monkeypatch):
+    """Faster in three rounds of five, by much, and slower in two."""
+    times = iter([1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 1.0, 1.5, 1.0, 1.5])  # first the look whether it is hopeless
+    monkeypatch.setattr(tuning, "_step", lambda config, settings, *, channels: lambda: next(times))
+    monkeypatch.setattr(tuning, "_seconds_alone", lambda *_given, **_options: 1.0)
+    given = {"compute__compile": "no", "compute__threads": 1, "compute__memory_format": "contiguous"}
+    lines = []
+    assert tune(tiny_config(pairs, **given), channels=(1, 3), say=lines.append) == {"precision": "no"}
+    assert "2.00 times as fast" in lines[-1]
+    assert "chosen" not in lines[-1]
 
 
 def test_what_fails_is_told_and_not_chosen(pairs, monkeypatch):

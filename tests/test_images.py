@@ -9,6 +9,7 @@ import os
 import random
 import struct
 import sys
+import tracemalloc
 import warnings
 import zlib
 from dataclasses import replace
@@ -652,6 +653,97 @@ def test_resize_refuses():
             images.resize(pixels, height=height, width=3)
 
 
+@pytest.mark.parametrize(("height", "width"), [(20, 30), (150, 225), (60, 90), (60, 45)])
+@pytest.mark.parametrize(("channels", "dtype"), [(0, "u1"), (1, "u1"), (3, "u1"), (3, "u2"), (2, "f4")])
+def test_a_large_picture_is_resized_in_pieces_to_the_same_bits(channels, dtype, height, width, monkeypatch):
+    shape = (60, 90, channels) if channels else (60, 90)
+    values = np.random.default_rng(3).random(shape)
+    pixels = values.astype(dtype) if dtype == "f4" else np.rint(values * np.iinfo(dtype).max).astype(dtype)
+    whole = images.resize(pixels, height=height, width=width)
+    monkeypatch.setattr(images, "_AT_ONCE", 500)
+    pieces = images.resize(pixels, height=height, width=width)
+    assert pieces.dtype == whole.dtype
+    np.testing.assert_array_equal(pieces, whole)
+
+
+def test_columns_of_a_resized_picture_come_from_left_to_right(monkeypatch):
+    pixels = np.random.default_rng(4).random((8, 9, 2), dtype=np.float32)
+    whole = images.resize(pixels, height=40, width=50)
+    assert [columns for columns, _ in images.resized_columns(pixels, height=40, width=50)] == [slice(0, 50)]
+    monkeypatch.setattr(images, "_AT_ONCE", 400)
+    seen = 0
+    for columns, part in images.resized_columns(pixels, height=40, width=50):
+        assert columns.start == seen
+        seen = columns.stop
+        np.testing.assert_array_equal(part, whole[:, columns])
+    assert columns.start > 0
+    assert seen == 50
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 300))
+def test_strips_are_all_rows_and_no_larger_than_asked_unless_a_row_is(height, width, pixels):
+    rows = list(images.strips(height, width=width, pixels=pixels))
+    assert [row for part in rows for row in range(part.start, part.stop)] == list(range(height))
+    assert all((part.stop - part.start) * width <= max(pixels, width) for part in rows)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "LA", "RGBA", "I;16", "CMYK"])
+def test_a_picture_of_several_strips_is_read_exactly(mode):
+    height, width = 300, 1000
+    rng = np.random.default_rng(5)
+    if mode == "I;16":
+        expected = rng.integers(0, 65536, (height, width), dtype=np.uint16)
+        image = Image.fromarray(expected)
+    else:
+        image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).convert("RGBA" if mode == "RGBA" else "RGB")
+        if mode == "RGBA":
+            image.putalpha(Image.fromarray(rng.integers(0, 256, (height, width), dtype=np.uint8)))
+        image = image.convert(mode)
+        expected = np.asarray(image.convert({"1": "L", "P": "RGB", "CMYK": "RGB"}.get(mode, mode)))
+    assert len(list(images.strips(height, width=width))) > 1
+    picture = images.as_picture(image)
+    got = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
+    np.testing.assert_array_equal(got, expected.reshape(got.shape))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_the_depth_of_a_picture_can_be_changed(dtype):
+    pixels = np.random.default_rng(6).random((400, 700, 3))  # of several strips
+    deep = Picture(pixels.astype(np.float32), pixels[..., 0].astype(np.float32))
+    got = images.to_depth(deep, np.dtype(dtype))
+    top = 1 if dtype is np.float32 else np.iinfo(dtype).max
+    assert got.pixels.dtype == got.alpha.dtype == np.dtype(dtype)
+    assert np.abs(got.pixels / top - pixels).max() <= (0.5 + 1e-2) / top if top > 1 else 1e-6
+    np.testing.assert_array_equal(got.pixels[..., 0], got.alpha)
+    assert got.notes == (f"float32 to {np.dtype(dtype)}",)
+
+
+def peak_of(work) -> int:
+    """Bytes that some work holds at most beside what was there before."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_large_picture_is_converted_in_little_more_memory_than_its_result(dtype, monkeypatch):
+    monkeypatch.setattr(images, "_AT_ONCE", 2**16)
+    height, width = 1500, 2000
+    pixels = np.zeros((height, width, 3), dtype)
+    values = images.to_model(pixels)
+    small = np.zeros((100, 100, 3), dtype)
+    work = 2**23  # some strips of 2^18 pixels
+    assert peak_of(lambda: images.to_model(pixels)) < values.nbytes + 2**12
+    assert peak_of(lambda: images.from_model(values, dtype=dtype)) < pixels.nbytes + 2 * work
+    assert peak_of(lambda: images.with_channels(Picture(pixels), 1)) < pixels.nbytes // 3 + 3 * work
+    assert peak_of(lambda: images.resize(small, height=height, width=width)) < pixels.nbytes + work
+    assert peak_of(lambda: images.resize(pixels, height=100, width=120)) < pixels.nbytes // 4 + work
+    assert peak_of(lambda: images.to_depth(Picture(pixels), np.dtype(np.uint16))) < height * width * 6 + 3 * work
+
+
 # The model's side
 
 
@@ -753,6 +845,14 @@ def test_what_a_format_cannot_hold_is_refused(suffix, picture, fix, tmp_path):
     assert fix in caught.value.fix
     assert caught.value.where == tmp_path / f"a{suffix}"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("pixels", [RGB, RGB16])
+def test_png_is_compressed_at_level_1(pixels, tmp_path):
+    images.write(Picture(pixels), tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    header = data[data.index(b"IDAT") + 4 :][:2]
+    assert header[1] >> 6 == 0, "FLEVEL of RFC 1950: the fastest"
 
 
 def test_overwriting_only_when_told(tmp_path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from pixloom import images
 from pixloom.config import TaskConfig
 from pixloom.errors import ConfigError, DataError
 from pixloom.tasks import TASKS, build_task
@@ -190,6 +193,55 @@ def test_pair_needs_a_partner():
     for call in (lambda: Pair().channels(3, None), lambda: Pair().views(image, None), lambda: Pair().encode(image, None)):
         with pytest.raises(DataError, match="pair"):
             call()
+
+
+# --- Large pictures ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("task", [Pair(), Colorize()])
+def test_a_picture_can_be_encoded_and_composed_in_pieces(task, dtype):
+    source = some_picture(40, 50, dtype=dtype)
+    output = np.random.default_rng(1).uniform(-0.3, 0.3, (2 if task == Colorize() else 3, 40, 50)).astype(np.float32)
+    encoded, composed = task.encode_source(source), task.compose(output, source).astype(np.float64)
+    for rows, columns in ((slice(0, 7), slice(0, 50)), (slice(7, 40), slice(3, 20)), (slice(39, 40), slice(49, 50))):
+        assert np.abs(task.encode_source(source[rows, columns]) - encoded[:, rows, columns]).max() < 1e-6
+        part = task.compose(output[:, rows, columns], source[rows, columns])
+        assert np.abs(part - composed[rows, columns]).max() <= {np.uint8: 1, np.uint16: 2, np.float32: 1e-5}[dtype]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("task", [Pair(), Colorize()])
+def test_a_small_output_is_spread_over_a_large_picture_piece_by_piece(task, dtype, monkeypatch):
+    source = some_picture(90, 120, dtype=dtype)
+    output = np.random.default_rng(1).uniform(-0.3, 0.3, (2 if task == Colorize() else 3, 30, 40)).astype(np.float32)
+    whole = task.compose(output, source)
+    monkeypatch.setattr(images, "_AT_ONCE", 2000)
+    assert np.abs(task.compose(output, source) - whole.astype(np.float64)).max() <= {np.uint8: 1, np.uint16: 2, np.float32: 1e-5}[dtype]
+
+
+@pytest.mark.parametrize("side", ["small", "own"])
+@pytest.mark.parametrize("task", [Pair(), Colorize()])
+def test_a_large_picture_takes_little_memory_beside_its_result(task, side, monkeypatch):
+    monkeypatch.setattr(images, "_AT_ONCE", 2**16)
+    source = np.full((1500, 2000, 3), 100, np.uint8)
+    size = (100, 150) if side == "small" else source.shape[:2]
+    output = np.zeros((2 if task == Colorize() else 3, *size), np.float32)
+    results = {"encode_source": task.encode_source(source).nbytes, "compose": source.nbytes}
+    work = {"encode_source": lambda: task.encode_source(source), "compose": lambda: task.compose(output, source)}
+    for name, call in work.items():
+        tracemalloc.start()
+        try:
+            call()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < results[name] + 3 * 2**23, name  # strips of 2^18 pixels; done at once, colorize takes ten times as much
+
+
+def some_picture(height: int, width: int, *, dtype: type) -> np.ndarray:
+    values = np.random.default_rng(0).random((height, width, 3))
+    return values.astype(dtype) if dtype is np.float32 else np.rint(values * np.iinfo(dtype).max).astype(dtype)
 
 
 # --- By name -------------------------------------------------------------------------------------------------------------------------

@@ -105,7 +105,8 @@ def tune(
 ) -> None:
     """Measure once how these networks train fastest on this machine (threads, memory format, bf16, torch.compile), and remember it.
 
-    Takes a minute or two. Give it what you will give to train, which then uses the result and says so.
+    Takes some minutes, most of them for torch.compile (--set compute.compile=no leaves that out). Give it what you will give to train,
+    which then uses the result and says so.
     """
     from pixloom.cli import work
 

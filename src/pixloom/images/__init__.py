@@ -84,7 +84,7 @@ MAX_PIXELS = 100_000_000
 """Largest picture that is read unless the caller says otherwise (of up to four channels)."""
 
 _DAMAGED = "the file is truncated or damaged: copy or download it again"
-_AT_ONCE = 2**22  # pixels of which Pillow may make copies while it resizes
+_AT_ONCE = 2**21  # pixels of which Pillow may make copies while it resizes
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 

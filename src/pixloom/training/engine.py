@@ -60,7 +60,8 @@ class Engine:
             over = f"{self.world_size} processes" + (f" x {compute.accumulate} parts" if compute.accumulate > 1 else "")
             raise ConfigError(
                 f"a batch of {batch_size} does not divide over {over}",
-                fix=f"--set training.batch_size={-(-batch_size // shares) * shares}",
+                fix=f"--set training.batch_size={-(-batch_size // shares) * shares}"
+                + (", or another compute.accumulate" if compute.accumulate > 1 else ""),
             )
 
     @property

@@ -53,6 +53,8 @@ class Trial:
         ratio: how many times as fast as the best so far, in the same rounds.
         chosen: whether it became the best.
         failure: why it could not be measured.
+        former_seconds: of the best so far, in the same rounds.
+        start_seconds: from nothing to the end of the first step, which every run pays once.
     """
 
     settings: dict[str, Any]
@@ -60,6 +62,8 @@ class Trial:
     ratio: float | None
     chosen: bool
     failure: str | None = None
+    former_seconds: float | None = None
+    start_seconds: float = 0.0
 
 
 def tune(config: RunConfig, *, channels: tuple[int, int], say: Callable[[str], None] = print) -> dict[str, Any]:
@@ -86,6 +90,8 @@ def tune(config: RunConfig, *, channels: tuple[int, int], say: Callable[[str], N
     with writing("what is measured", place):  # found out now, not after minutes
         place.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=place.parent).close()
+    if warning := busy():
+        say(warning)
     best: dict[str, Any] = {name: value for name, value in DEFAULTS.items() if name in _open_settings(config)}
     try:
         seconds = _seconds_alone(config, best | {"threads": config.compute.threads or threads}, channels=channels)
@@ -125,11 +131,17 @@ def recall(config: RunConfig, *, channels: tuple[int, int]) -> dict[str, Any] | 
 
 def describe_trial(trial: Trial, change: Mapping[str, Any]) -> str:
     """A line for one trial."""
-    if trial.seconds is None or trial.ratio is None:
+    if trial.seconds is None or trial.ratio is None or trial.former_seconds is None:
         return f"{_listed(change):28} does not work here: {trial.failure}"
-    return (
-        f"{_listed(change):28} {1000 * trial.seconds:8.1f} ms a step, {trial.ratio:.2f} times as fast{': chosen' if trial.chosen else ''}"
-    )
+    times = f"{1000 * trial.seconds:8.1f} ms a step where the best so far takes {1000 * trial.former_seconds:.1f}"
+    start = f", and {trial.start_seconds:.0f} s at the start of every run" if "compile" in change else ""
+    return f"{_listed(change):28} {times}: {trial.ratio:.2f} times as fast{start}{': chosen' if trial.chosen else ''}"
+
+
+def busy() -> str | None:
+    """A warning when other programs compute, for then what is measured is their doing too; None on a quiet machine."""
+    load, cores = (os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0), os.cpu_count() or 1
+    return f"this machine is busy (load {load:.1f} on {cores} cores): measure again when it is quiet" if load > cores / 2 else None
 
 
 def _candidates(config: RunConfig, *, threads: int) -> Iterator[dict[str, Any]]:
@@ -155,7 +167,10 @@ def _compare(config: RunConfig, best: Mapping[str, Any], change: Mapping[str, An
     """The best so far with a change against the best without it: A B A B ..., medians."""
     settings = dict(change)
     try:
-        steps = [_step(config, best, channels=channels), _step(config, {**best, **change}, channels=channels)]
+        steps = [_step(config, best, channels=channels)]
+        began = time.perf_counter()
+        steps.append(_step(config, {**best, **change}, channels=channels))
+        started = time.perf_counter() - began
         if "compile" not in change and (first := steps[1]()) > HOPELESS * seconds:
             return Trial(settings, None, None, chosen=False, failure=f"a step takes {first:.1f} s")
         rounds = [[step() for step in steps] for _ in range(ROUNDS)]
@@ -163,8 +178,11 @@ def _compare(config: RunConfig, best: Mapping[str, Any], change: Mapping[str, An
         raise
     except Exception as error:  # a compiler, a driver or memory may fail in any way; then this is not a way to compute here
         return Trial(settings, None, None, chosen=False, failure=(str(error).strip() or type(error).__name__).splitlines()[0][:200])
-    ratio = statistics.median(old / new for old, new in rounds)
-    return Trial(settings, statistics.median(new for _, new in rounds), ratio, chosen=ratio >= LEAST_GAIN)
+    ratios = [old / new for old, new in rounds]
+    # A median can be luck; four of five rounds seldom are.
+    chosen = statistics.median(ratios) >= LEAST_GAIN and sum(ratio > 1 for ratio in ratios) >= ROUNDS - 1
+    old, new = (statistics.median(times) for times in zip(*rounds, strict=True))
+    return Trial(settings, new, statistics.median(ratios), chosen=chosen, former_seconds=old, start_seconds=started)
 
 
 def _seconds_alone(config: RunConfig, settings: Mapping[str, Any], *, channels: tuple[int, int]) -> float:
