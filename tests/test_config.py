@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixloom.config import DataConfig, RunConfig, TrainingConfig, dump_config, known_keys, load_config, override, parse_settings, validate
+from pixloom.config import (
+    DataConfig,
+    RunConfig,
+    TrainingConfig,
+    dump_config,
+    known_keys,
+    load_config,
+    override,
+    parse_settings,
+    read_yaml,
+    validate,
+)
 from pixloom.errors import ConfigError
 from pixloom.methods.check import check_config
 from pixloom.recipes import RECIPES, recipe, unet_depth
@@ -32,14 +43,17 @@ def test_a_config_written_and_read_is_itself(name, tmp_path):
     assert load_config(tmp_path / "c.yaml") == config
 
 
+@pytest.mark.parametrize("path", ["1e100", "1e5", "010", "no", "~", "1_000", "0x10", "12:30", "2026-11-22", ".5", "True", "null"])
+def test_a_path_that_looks_like_something_else_stays_a_text(config, path):
+    assert validate(read_yaml(dump_config(override(config, {"data.path": path})))).data.path == path
+
+
 @given(
     st.floats(1e-12, 1e3), st.integers(0, 2**31 - 1), st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20), st.booleans()
 )
 def test_any_values_survive_yaml(rate, seed, path, flip):
     changes = {"generator_optimizer.learning_rate": rate, "training.seed": seed, "data.path": path, "data.flip": flip}
     config = override(recipe("cgan", size=64), changes)
-    from pixloom.config import read_yaml
-
     assert validate(read_yaml(dump_config(config))) == config
 
 
