@@ -8,7 +8,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
+
+settings.register_profile("pixloom", deadline=None)  # a busy machine is no failure
+settings.load_profile("pixloom")
 
 # Shapes and types of the mathematical layers are checked while testing and cost nothing in use.
 install_import_hook(["pixloom.nets", "pixloom.losses", "pixloom.metrics", "pixloom.methods"], "beartype.beartype")
