@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 import threading
 from pathlib import Path
 
@@ -147,6 +149,16 @@ def test_a_picture_too_large_to_go_through_at_once_goes_alone_in_tiles(tmp_path,
     assert not translate_files(made, jobs, out=tmp_path / "out", size="native").failed
     check_all(jobs)
     assert shapes == [(2, 3, 8, 8)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
+def test_the_threads_give_way_to_the_network(tmp_path, monkeypatch):
+    jobs = folder_of(tmp_path, *[(8, 8)] * 4)
+    before, seen, original = os.getpriority(os.PRIO_PROCESS, 0), [], batch.read
+    monkeypatch.setattr(batch, "read", lambda source: seen.append(os.getpriority(os.PRIO_PROCESS, 0)) or original(source))
+    translate_files(negative(), jobs, out=tmp_path / "out", size="native")
+    assert set(seen) == {min(before + 10, 19)}
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 # --- Memory --------------------------------------------------------------------------------------------------------------------------

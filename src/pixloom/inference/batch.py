@@ -6,6 +6,7 @@ import errno
 import glob
 import os
 import re
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -121,7 +122,7 @@ def translate_files(
     new = not out.exists()
     with writing("the output folder", out):
         out.mkdir(parents=True, exist_ok=True)
-    pool = ThreadPoolExecutor(cores())
+    pool = ThreadPoolExecutor(cores(), initializer=_give_way)
     try:
         for job, error in _flow(translator, jobs, wishes=wishes, pool=pool):
             outcomes[job] = error
@@ -189,6 +190,12 @@ def _flow(
             if not step.future.cancel() and step.future.exception() is None:
                 yield step.job, None
         raise
+
+
+def _give_way() -> None:
+    """Let the network's threads go before this one: they wait for each other, so that one that has to wait stops all of them."""
+    if sys.platform == "linux":  # where a thread has a niceness of its own
+        os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + 10)
 
 
 def _memory_for(source: Path) -> int:
