@@ -44,6 +44,12 @@ SAVINGS = {
     "`compute.recompute_activations=true`": {"compute.recompute_activations": True},
     "both": {"compute.accumulate": 4, "compute.recompute_activations": True},
 }
+CARDS = (8, 12, 24, 80)
+"""Memory of common cards, in 10^9 bytes."""
+
+RESERVE = 0.25
+"""Share of a card's memory that is not counted on: the driver, torch, scratch space of the convolutions, what lies between tensors."""
+
 MIB, GIB, GIGA = 2**20, 2**30, 10**9
 
 Row = Mapping[str, Any]
@@ -115,6 +121,24 @@ def savings() -> Iterator[Row]:
                 "more multiply-adds": f"{step.macs / whole.macs - 1:.0%}",
                 "activations of a step, MiB": number(step.activation_bytes / MIB),
                 "training, GiB": f"{step.memory_bytes / GIB:.2f}",
+            }
+
+
+def one_card() -> Iterator[Row]:
+    """The largest batch that fits on a card, and the pictures a second of the slower one."""
+    for name in ("unet", "resnet"):
+        for size in SIZES[2:]:
+            few, more = (counted(name, size=size, batch=batch) for batch in (2, 4))
+            of_picture = (more.activation_bytes - few.activation_bytes) / 2
+            fixed = few.memory_bytes - 2 * of_picture
+            room = {gigabytes: (1 - RESERVE) * gigabytes * 1e9 - fixed for gigabytes in CARDS}
+            seconds = 2 * few.macs / few.batch / (CLUSTERS["slower cards, one box"].tflops * 1e12)
+            yield {
+                "generator": name,
+                "size": size,
+                "a picture more, MiB": number(of_picture / MIB),
+                **{f"{gigabytes} GB": str(max(0, int(left // of_picture))) for gigabytes, left in room.items()},
+                "pictures/s at 20 TFLOP/s": number(1 / seconds),
             }
 
 
@@ -299,6 +323,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "generators": lambda: table(generators()),
     "critics": lambda: table(critics()),
     "savings": lambda: table(savings()),
+    "one card": lambda: table(one_card()),
     "measured": measured,
     "cards": lambda: table(cards()),
     "pictures": lambda: table(pictures()),

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pixloom.images import Picture, list_pictures, read, write
 from pixloom.inference import batch, translator
 from pixloom.inference.batch import Job, find_jobs, translate_files
 from pixloom.inference.runtimes import cores
+from pixloom.inference.tiling import Tiling
 from pixloom.inference.translator import Translator
 from pixloom.modelfile import ModelDescription, describe_generator
 
@@ -103,7 +105,7 @@ def test_one_picture_for_two_places_goes_to_both(tmp_path):
 def watch_network(made: Translator, monkeypatch) -> list[tuple[int, ...]]:
     """The shapes that the network is given from now on."""
     shapes, original = [], made.generate
-    monkeypatch.setattr(made, "generate", lambda values, *, seed: shapes.append(values.shape) or original(values, seed=seed), raising=False)
+    monkeypatch.setattr(made, "generate", lambda values, **given: shapes.append(values.shape) or original(values, **given), raising=False)
     return shapes
 
 
@@ -129,10 +131,10 @@ def test_where_a_batch_fails_each_of_it_has_its_chance(tmp_path, monkeypatch):
     made = negative(together=4)
     bad, original = made.prepare(read(jobs[2].source), size="native").values, made.generate
 
-    def generate(values, *, seed):
+    def generate(values, **given):
         if any(np.array_equal(one, bad) for one in values):
             raise ImageError("needs more memory than there is")
-        return original(values, seed=seed)
+        return original(values, **given)
 
     monkeypatch.setattr(made, "generate", generate, raising=False)
     report = translate_files(made, jobs, out=tmp_path / "out", size="native")
@@ -149,6 +151,25 @@ def test_a_picture_too_large_to_go_through_at_once_goes_alone_in_tiles(tmp_path,
     assert not translate_files(made, jobs, out=tmp_path / "out", size="native").failed
     check_all(jobs)
     assert shapes == [(2, 3, 8, 8)]
+
+
+def _tell(told: list[tuple[float, int]], done: float, total: int) -> None:
+    told.append((done, total))
+
+
+def test_tiles_are_counted_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(translator, "MAX_PIXELS_AT_ONCE", 200)
+    monkeypatch.setattr(translator, "choose_tiling", lambda **_: Tiling(tile=8, margin=0, multiple=1, blend=False, note="in tiles"))
+    jobs = folder_of(tmp_path, (8, 8), (16, 16))
+    for size in ("native", 16):  # the picture itself in tiles, and what was made of it
+        told = []
+        tell = partial(_tell, told)
+        report = translate_files(negative(), jobs, out=tmp_path / "out", size=size, overwrite=True, progress=tell)
+        assert {0.5, 1.5} & {done for done, _ in told}  # the first may not be written yet
+        assert sorted(told) == told
+        assert told[-1] == (2, 2)
+        assert report.notes[jobs[1].source][-1] == "in tiles"
+    assert jobs[0].source in report.notes  # 8 px brought to 16 px are as large
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
@@ -209,9 +230,9 @@ def test_reading_stays_a_bounded_number_of_files_ahead(tmp_path, monkeypatch):
     watch, made = Watch(monkeypatch), negative()
     original, ahead = made.generate, []
 
-    def generate(values, *, seed):
+    def generate(values, **given):
         ahead.append(watch.inside)
-        return original(values, seed=seed)
+        return original(values, **given)
 
     monkeypatch.setattr(made, "generate", generate, raising=False)
     monkeypatch.setattr(batch, "_write", lambda results, path, **options: watch.writing(results.pop()(), path, **options))
@@ -258,10 +279,10 @@ def test_an_interruption_ends_it_and_leaves_no_half_files(tmp_path, monkeypatch)
     made, numbers = negative(), iter(range(100))
     original = made.generate
 
-    def generate(values, *, seed):
+    def generate(values, **given):
         if next(numbers) == 5:
             raise KeyboardInterrupt
-        return original(values, seed=seed)
+        return original(values, **given)
 
     monkeypatch.setattr(made, "generate", generate, raising=False)
     before = threading.active_count()

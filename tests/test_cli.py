@@ -303,7 +303,7 @@ def test_inspect_prints_json_alone_on_standard_output(console, pairs, tmp_path):
 def test_inspect_measures_the_default_run(console, pairs, monkeypatch):
     from pixloom.training import preflight
 
-    monkeypatch.setattr(preflight, "measure", lambda plan, engine: preflight.Cost(1000, 1000, 0.5, None, 10))
+    monkeypatch.setattr(preflight, "measure", lambda plan, engine: preflight.Cost(1000, 1000, {32: 0.5}, 0.0, None, 10))
     tree = json.loads(console.ok("inspect", pairs, "--json").out)
     assert any("s per step" in line for line in tree["default_run"])
 

@@ -26,9 +26,10 @@ from pixloom.methods.check import check_config
 from pixloom.nets import build
 from pixloom.nets.layers import recompute_activations
 from pixloom.recipes import recipe
-from pixloom.training import tuning
+from pixloom.training import preflight, tuning
 from pixloom.training.api import resume, train
 from pixloom.training.engine import Engine
+from pixloom.training.history import read
 from pixloom.training.learner import Learner, batch_factor, split
 from pixloom.training.plan import complete, make_plan, size_at, stages, with_minutes
 from pixloom.training.session import Session, stays_on
@@ -425,6 +426,25 @@ def test_a_run_grows_in_equal_shares_and_goes_on_bit_for_bit(pairs, tmp_path, mo
     assert all(torch.equal(parts[name], tensor) for name, tensor in whole.items())
 
 
+def test_a_growing_run_says_when_it_grows_and_what_each_size_costs(pairs, tmp_path, capsys):
+    config = override(tiny_config(pairs, size=64, data__first_size=16), {"generator.options.depth": 4} | QUIET)
+    train(config, out=tmp_path / "run", quiet=True)
+    lines = capsys.readouterr().out
+    for size, end in ((16, 4), (32, 8), (64, 12)):
+        assert f"  - {size} px to image {end}: " in lines
+    events = [entry["message"] for entry in read(tmp_path / "run/history.jsonl") if entry.get("event") == "size"]
+    assert events == [f"training at {size} px until image {end}" for size, end in ((16, 4), (32, 8), (64, 12))]
+
+
+def test_a_run_that_ran_out_of_time_before_its_last_size_says_so(pairs, tmp_path, monkeypatch):
+    settings = {"generator.options.depth": 4, "training.minutes": 1.0} | QUIET
+    config = override(tiny_config(pairs, size=64, data__first_size=16), settings)
+    monkeypatch.setattr(Session, "out_of_time", lambda self, progress: progress.images >= 6)
+    assert train(config, out=tmp_path / "run", quiet=True).state == "out of time"
+    messages = [entry["message"] for entry in read(tmp_path / "run/history.jsonl") if entry.get("event") == "warning"]
+    assert any("before any training at 64 px" in message for message in messages)
+
+
 def test_the_networks_of_a_growing_run_suit_its_smallest_pictures(pairs):
     plan = make_plan(str(pairs), size=256, settings={"data.first_size": 64})
     assert plan.config.generator.options["depth"] == 6
@@ -505,6 +525,35 @@ def test_tune_measures_remembers_and_is_used(pairs, monkeypatch):
     assert "pixloom tune" in used.reasons[-1]
     assert tuned(complete(override(config, {"compute.memory_format": "contiguous"}))).config.compute.memory_format == "contiguous"
     assert recall(override(config, {"training.batch_size": 2}), channels=(1, 3)) is None
+
+
+def test_a_short_run_is_not_compiled(pairs, monkeypatch):
+    """Compiling takes 1 s here and saves half a second a step."""
+    config = tiny_config(pairs, compute__memory_format="contiguous", compute__precision="no", compute__threads=1)
+    clock = iter(range(1000))
+    monkeypatch.setattr(tuning.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(tuning, "_step", lambda config, settings, **_: lambda: 0.5 if settings.get("compile") == "default" else 1.0)
+    assert tune(config, channels=(1, 3), say=lambda _line: None) == {"compile": "default"}
+    assert tuned(complete(override(config, {"training.images": 2}))).config.compute.compile == "default"
+    short = tuned(complete(override(config, {"training.images": 1})))
+    assert short.config.compute.compile == "no"
+    assert "1 steps would save less than the 1 s" in short.reasons[-1]
+    timed = override(config, {"training.images": None, "training.minutes": 0.1})
+    assert tuned(complete(timed)).config.compute.compile == "default"
+    assert tuned(complete(override(timed, {"training.minutes": 0.01}))).config.compute.compile == "no"
+
+
+def test_the_start_is_part_of_the_plan(pairs, monkeypatch):
+    monkeypatch.setattr(preflight, "_seconds", lambda *_given, **_options: [9.0, 3.0, 1.0, 1.0, 1.0])
+    config = tiny_config(pairs, training__images=100)
+    plan = complete(config)
+    cost = preflight.measure(plan, Engine(config))
+    assert (cost.seconds_per_image, cost.start_seconds) == (1.0, 10.0)
+    lines = preflight.describe(plan, cost)
+    assert any("1.00 s per step of 1 after a start of 10 s" in line for line in lines)
+    assert "100 images take about 2:15" in lines[-1]  # 100 s of steps are 80 % of the time, and the start comes on top
+    minutes = override(config, {"training.images": None, "training.minutes": 1.0})
+    assert with_minutes(complete(minutes), seconds_per_image=1.0, start_seconds=10.0).config.training.images == 40
 
 
 def test_a_rejected_number_of_threads_does_not_reach_the_next_trial(pairs, monkeypatch):

@@ -18,12 +18,12 @@ from pixloom.config import (
     load_config,
     override,
     parse_settings,
-    read_yaml,
     validate,
 )
 from pixloom.errors import ConfigError
 from pixloom.methods.check import check_config
 from pixloom.recipes import RECIPES, recipe, unet_depth
+from pixloom.yamltext import read_yaml
 
 SIZES = (16, 32, 64, 96, 128, 256, 512)
 

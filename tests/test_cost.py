@@ -360,13 +360,13 @@ def test_settings_of_a_step_act_on_its_count(plan):
 
 
 def test_the_lines_before_a_run(plan):
-    cost = preflight.Cost(2_500_000, 30_000, 0.25, 3 * 2**30, 2**31, step=preflight.counted(plan))
+    cost = preflight.Cost(2_500_000, 30_000, {32: 0.25}, 0.0, 3 * 2**30, 2**31, step=preflight.counted(plan))
     lines = preflight.describe(plan, cost)
     macs_of = [f"{network.macs / 2 / GIGA:.3g}" for network in (cost.step.generator, cost.step.critic)]
     assert f"generator unet 2.5 M parameters, {macs_of[0]} GMAC per picture" in lines
     assert f"critic patch 0.03 M parameters, {macs_of[1]} GMAC per picture" in lines
     (step,) = [line for line in lines if "per step of 2" in line]
-    assert step.startswith(f"0.50 s per step of 2 for {cost.step.macs / GIGA:.3g} GMAC, peak memory 3.0 GiB (by count 0.0 GiB beside torch")
+    assert step.startswith(f"0.50 s per step of 2 for {cost.step.macs / GIGA:.3g} GMAC, peak memory 3.0 GiB (networks 0 MiB, activations ")
     without = preflight.describe(plan, replace(cost, step=None))
     assert "0.50 s per step of 2, peak memory 3.0 GiB, disk up to 2.0 GiB" in without
     assert "generator unet 2.5 M parameters" in without
@@ -378,13 +378,13 @@ def test_what_is_not_counted_does_not_stop_a_run(plan, monkeypatch):
 
     monkeypatch.setattr(preflight, "step_cost", refuse)
     assert preflight.counted(plan) is None
-    tree = preflight.facts(plan, preflight.Cost(1, 1, 1.0, None, 1))
+    tree = preflight.facts(plan, preflight.Cost(1, 1, {32: 1.0}, 0.0, None, 1))
     assert tree["generator"]["GMAC per picture"] is None
     assert tree["step"]["GMAC"] is None
 
 
 def test_the_cost_is_recorded_for_the_report(plan, tmp_path):
-    cost = preflight.Cost(2_500_000, 30_000, 0.25, 3 * 2**30, 2**31, step=preflight.counted(plan, processes=2))
+    cost = preflight.Cost(2_500_000, 30_000, {32: 0.25}, 0.0, 3 * 2**30, 2**31, step=preflight.counted(plan, processes=2))
     preflight.record(plan, cost, folder=tmp_path)
     tree = json.loads((tmp_path / "cost.json").read_text(encoding="utf-8"))
     assert tree["generator"] == {"name": "unet", "parameters": 2_500_000, "GMAC per picture": cost.step.generator.macs / GIGA}
@@ -400,7 +400,7 @@ def test_the_cost_is_recorded_for_the_report(plan, tmp_path):
 def test_the_tables_on_paper_are_those_of_the_code(monkeypatch):
     """Where one is not: python benchmarks/scaling_paper.py --write."""
     document = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
-    for name in ("critics", "measured", "cards", "pictures", "checkpoints"):
+    for name in ("critics", "one card", "measured", "cards", "pictures", "checkpoints"):
         assert scaling.BLOCKS[name]() in document, name
     monkeypatch.setattr(scaling, "SIZES", (128, 256))  # of the two long ones a part
     rows = scaling.table(scaling.generators()).splitlines()

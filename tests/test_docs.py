@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from pixloom.cli import work
+from pixloom.cli import use, work
 from pixloom.cli.app import main
 from pixloom.config import override, parse_settings
 from pixloom.recipes import RECIPES, recipe
@@ -103,7 +103,8 @@ def calls(monkeypatch) -> list[str]:
     called: list[str] = []
 
     def recorder(name: str):
-        signature = inspect.signature(getattr(work, name))
+        module = use if hasattr(use, name) else work
+        signature = inspect.signature(getattr(module, name))
 
         def record(*args, **kwargs) -> None:
             signature.bind(*args, **kwargs)
@@ -112,7 +113,7 @@ def calls(monkeypatch) -> list[str]:
         return record
 
     for name in ("train", "tune", "resume", "translate", "export", "evaluate", "inspect", "recipes", "doctor", "weights"):
-        monkeypatch.setattr(work, name, recorder(name))
+        monkeypatch.setattr(use if hasattr(use, name) else work, name, recorder(name))
     return called
 
 

@@ -630,3 +630,18 @@ def test_two_processes_compute_what_one_does_with_the_joined_batch(tmp_path):
     for key, value in expected.named_buffers():
         torch.testing.assert_close(first[f"b.{key}"], value, **close)
         assert torch.equal(first[f"b.{key}"], second[f"b.{key}"])
+
+
+def test_torch_compile_sees_every_network_whole():
+    """A break would leave pieces that are compiled one by one, over again for every layer of a kind. (A process without type checks.)"""
+    code = """
+import torch
+from pixloom.nets import GENERATORS, NETWORKS, build
+for name in NETWORKS:
+    options = {"depth": 8, "dropout": 0.5} if name == "unet" else {}
+    torch._dynamo.reset()
+    network = build(name, {"width": 2, **options}, source_channels=1, target_channels=3, size=256)
+    given = [torch.rand(2, channels, 256, 256) for channels in ((1,) if name in GENERATORS else (1, 3))]
+    torch.compile(network, backend="eager", fullgraph=True, dynamic=False)(*given)
+"""
+    subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True)

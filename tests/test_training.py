@@ -21,7 +21,7 @@ from make_golden import trace
 from pixloom.config import dump_config, override
 from pixloom.data.batch import Batch
 from pixloom.errors import CheckpointError, ConfigError, OutputError, TrainingError
-from pixloom.training import loop
+from pixloom.training import loop, session
 from pixloom.training.api import resume, train
 from pixloom.training.ema import Ema
 from pixloom.training.engine import Engine
@@ -29,6 +29,7 @@ from pixloom.training.folder import RunFolder
 from pixloom.training.history import read
 from pixloom.training.learner import Learner, learning_rate_factor, weighted_sum
 from pixloom.training.plan import complete, make_plan
+from pixloom.training.session import Session
 from pixloom.training.state import list_checkpoints, read_checkpoint
 from tiny import tiny_config, write_pairs
 
@@ -223,6 +224,30 @@ def test_checkpoints_are_limited_and_whole(pairs, tmp_path):
     assert [folder.name for folder in folders] == ["000000008", "000000010", "000000012"]
     for folder in folders:
         read_checkpoint(folder)
+
+
+def test_without_a_setting_a_checkpoint_is_a_matter_of_time(pairs, tmp_path, monkeypatch):
+    saved = []
+    real = Session.save
+    monkeypatch.setattr(Session, "save", lambda self, progress: (saved.append(progress.images), real(self, progress))[1])
+    train(tiny_config(pairs), out=tmp_path / "short", quiet=True)
+    assert saved == [12]
+    saved.clear()
+    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0)
+    train(tiny_config(pairs, training__log_every_images=4), out=tmp_path / "long", quiet=True)
+    assert saved == [1, 4, 8, 12]  # looked at wherever something else is due: the first preview, the log
+    saved.clear()
+    train(tiny_config(pairs, training__checkpoint_every_images=5), out=tmp_path / "set", quiet=True)
+    assert saved == [5, 10, 12]
+
+
+def test_validation_takes_a_small_share_of_a_run(pairs, tmp_path):
+    config = override(tiny_config(pairs, training__images=300), {"training.validate_every_images": None})
+    plan = complete(config)
+    made = Session(plan, RunFolder(tmp_path / "run"), Engine(config), quiet=True)
+    judged = len(made.watch.examples)
+    assert judged == len(plan.validation) > 0
+    assert made.validate_every == max(50, session.LEARNT_PER_JUDGED * judged)
 
 
 def test_a_second_run_in_the_same_place_is_refused(pairs, tmp_path):

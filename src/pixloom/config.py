@@ -7,13 +7,11 @@ name. Every key is known by its model below, so an unknown one is an error that 
 from __future__ import annotations
 
 import json
-import re
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pixloom.errors import ConfigError, nearest
@@ -103,8 +101,10 @@ class TrainingConfig(Section):
     clip_norm: float | None = Field(None, gt=0.0, description="largest gradient norm; None: no clipping")
     log_every_images: int = Field(50, gt=0, description="losses are written so often")
     preview_every_images: int | None = Field(None, gt=0, description="None: 20 times in the run, at least 50 images apart")
-    validate_every_images: int | None = Field(None, gt=0, description="None: 10 times in the run, at least 50 images apart")
-    checkpoint_every_images: int | None = Field(None, gt=0, description="None: 10 times in the run, at least 50 images apart")
+    validate_every_images: int | None = Field(
+        None, gt=0, description="None: 10 times in the run, at least 50 images, and 8 for each validation picture, apart"
+    )
+    checkpoint_every_images: int | None = Field(None, gt=0, description="None: about every five minutes; and always at the end")
     keep_checkpoints: int = Field(2, ge=1, description="so many of the newest checkpoints are kept")
     best_metric: str = Field(
         "auto", description="validation metric that chooses the best model; auto: lpips where its weights are found, else ssim"
@@ -185,6 +185,8 @@ def parse_settings(texts: list[str]) -> dict[str, Any]:
     Raises:
         ConfigError: no such text, no YAML, or one key twice.
     """
+    from pixloom.yamltext import read_yaml
+
     settings: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -192,7 +194,7 @@ def parse_settings(texts: list[str]) -> dict[str, Any]:
             raise ConfigError(f"cannot read the setting '{text}'", fix="write --set section.key=value, e.g. --set training.batch_size=4")
         try:
             parsed = read_yaml(value)
-        except yaml.YAMLError as error:
+        except ValueError as error:
             raise ConfigError(
                 f"cannot read the value of '{text}'", why=str(error), fix="quote it, e.g. --set 'section.key=\"text\"'"
             ) from error
@@ -234,9 +236,11 @@ def known_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str
 
 def load_config(path: Path) -> RunConfig:
     """Read a YAML config file."""
+    from pixloom.yamltext import read_yaml
+
     try:
         tree = read_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(
             "cannot read the config file", where=path, why=str(error), fix="restore it, or start from the config.yaml of another run"
         ) from error
@@ -257,39 +261,9 @@ def _renamed(tree: dict[str, Any]) -> dict[str, Any]:
 
 def dump_config(config: RunConfig) -> str:
     """The resolved config as YAML, keys in their declared order."""
-    return yaml.dump(json.loads(config.model_dump_json()), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    from pixloom.yamltext import write_yaml
 
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's core scalars: 1e-4 is a number, "no" is a text, 010 is no octal (PyYAML reads YAML 1.1)."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes every text that YAML 1.1 or 1.2 would read as something else: a folder may be called 1e100."""
-
-
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
-    ("float", r"[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)", list("-+.0123456789")),
-):
-    for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
-
-
-def read_yaml(text: str) -> Any:
-    """Plain values from YAML text, with the scalars of YAML 1.2.
-
-    >>> read_yaml("[1e-4, no, 010, true, 7, ~]")
-    [0.0001, 'no', '010', True, 7, None]
-
-    Raises:
-        yaml.YAMLError: it is none.
-    """
-    return yaml.load(text, Loader=_Loader)
+    return write_yaml(json.loads(config.model_dump_json()))
 
 
 def _assign(tree: dict[str, Any], key: str, value: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.metadata
+import re
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -69,8 +71,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import an optional module, or say in one sentence which extra brings it."""
+    """Import an optional module, or say in one sentence what is missing and how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise DependencyError(f"{purpose} needs the package '{module}'", fix=f'pip install "pixloom[{extra}]"') from error
+        raise DependencyError(f"{purpose} needs the package '{module}'", fix=installing(extra)) from error
+
+
+def installing(extra: str) -> str:
+    """The command that installs what an extra stands for, whichever way Pixloom itself was installed."""
+    try:
+        needed = importlib.metadata.requires("pixloom") or []
+    except importlib.metadata.PackageNotFoundError:  # run from the source tree
+        needed = []
+    packages = [need.split(";")[0].strip() for need in needed if re.search(rf"""extra == ['"]{extra}['"]""", need)]
+    return f"pip install {' '.join(f'{chr(34)}{package}{chr(34)}' for package in packages)}" if packages else f'pip install ".[{extra}]"'

@@ -133,6 +133,7 @@ _DRAFT, _RETIRED = ".draft", ".retired"
 
 def _put_in_place(draft: Path, folder: Path) -> None:
     for path in draft.iterdir():
+        path.chmod(0o644)  # safetensors makes files that nobody else may read
         _sync(path)
     _sync(draft)
     draft.chmod(0o755)

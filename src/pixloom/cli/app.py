@@ -153,9 +153,9 @@ def translate(
     ] = "auto",
 ) -> None:
     """Translate pictures with a trained model; any size, one bad file does not stop the rest (exit code 2 if any failed)."""
-    from pixloom.cli import work
+    from pixloom.cli import use
 
-    work.translate(
+    use.translate(
         model,
         inputs,
         out=out,
@@ -178,9 +178,9 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a model as one ONNX file, check it against torch, and measure which runtime translates fastest with it here."""
-    from pixloom.cli import work
+    from pixloom.cli import use
 
-    work.export(model, out=out, overwrite=overwrite)
+    use.export(model, out=out, overwrite=overwrite)
 
 
 @app.command()

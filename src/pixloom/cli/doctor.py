@@ -11,6 +11,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixloom.errors import installing
+
 PACKAGES = ("torch", "numpy", "pillow", "safetensors", "accelerate", "torchmetrics", "pydantic")
 EXTRAS = {
     "tifffile": "data",
@@ -49,7 +51,7 @@ def _python() -> Check:
 
 
 def _version(name: str, *, extra: str | None = None) -> Check:
-    install = f'pip install "pixloom[{extra}]"' if extra else "pip install --force-reinstall pixloom"
+    install = installing(extra) if extra else "pip install --force-reinstall pixloom"
     try:
         return Check(name, importlib.metadata.version(name), ok=True)
     except importlib.metadata.PackageNotFoundError:

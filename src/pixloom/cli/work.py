@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from pixloom.cli.bar import count_bar
 from pixloom.config import DataConfig, load_config, override, parse_settings
 from pixloom.errors import ConfigError, nearest
 from pixloom.recipes import RECIPES
@@ -67,65 +68,6 @@ def resume(run: Path, *, weights: Path | None) -> None:
     _finish(go_on(run))
 
 
-def translate(
-    model: Path,
-    inputs: Sequence[str],
-    *,
-    out: Path,
-    recursive: bool,
-    size: str,
-    seed: int,
-    image_format: str | None,
-    keep_alpha: bool,
-    overwrite: bool,
-    device: str,
-    runtime: str,
-) -> None:
-    """Translate files; exit code 2 when any failed."""
-    from pixloom.inference.choice import find_model, open_model
-
-    opened, description = open_model(find_model(model), runtime=runtime, device=device)  # it loads while the rest is imported
-    from pixloom.inference.batch import find_jobs, translate_files
-    from pixloom.inference.translator import Translator
-
-    translator = Translator(opened, description)
-    working_size, channels = _working_size(size), translator.output_channels
-    jobs = find_jobs(
-        inputs, out=out, channels=channels, recursive=recursive, image_format=image_format, keep_alpha=keep_alpha, overwrite=overwrite
-    )
-    report = translate_files(
-        translator,
-        jobs,
-        out=out,
-        size=working_size,
-        seed=seed,
-        keep_alpha=keep_alpha,
-        overwrite=overwrite,
-        progress=_count_bar("translating"),
-    )
-    for error in report.failed.values():
-        typer.echo(f"error: {error}", err=True)
-    typer.echo(f"{len(report.done)} of {len(jobs)} translated into {out}" + (f", {len(report.failed)} failed" if report.failed else ""))
-    if report.failed:
-        raise typer.Exit(2)
-
-
-def export(model: Path, *, out: Path | None, overwrite: bool) -> None:
-    """Export a model and say how far and how fast its translations are."""
-    print("exporting the model; this takes a minute ...", file=sys.stderr, flush=True)
-    from pixloom.inference.export import export_onnx
-
-    exported = export_onnx(model, out=out, overwrite=overwrite)
-    typer.echo(f"wrote {exported.path} ({exported.path.stat().st_size / 2**20:.1f} MiB)")
-    typer.echo(f"compared with torch at {', '.join(f'{width} x {height}' for height, width in exported.sizes)} pixels:")
-    for name, difference in exported.differences.items():
-        refused = "" if name in exported.seconds else "; too far, it will not be used"
-        typer.echo(f"  {name:12} differs by up to {difference.largest:.1e}, by {difference.mean:.1e} in the mean{refused}")
-    typer.echo(f"time for a picture of {exported.sizes[0][1]} x {exported.sizes[0][0]} pixels on this machine:")
-    for name, seconds in exported.seconds.items():
-        typer.echo(f"  {name:12} {1000 * seconds:8.1f} ms")
-
-
 def evaluate(
     model: Path, *, place: Mapping[str, Any], out: Path | None, against: Sequence[Path], weights: Path | None, as_json: bool, **options: Any
 ) -> None:
@@ -152,7 +94,7 @@ def inspect(place: Mapping[str, Any], *, task: str | None, preview: Path | None,
     if task is not None and task not in TASKS:
         raise ConfigError(f"there is no task '{task}'", fix=nearest(task, TASKS))
     listing = discover(DataConfig(**place), paired=None if task is None else TASKS[task].needs_pairs)
-    findings = look(listing, progress=None if as_json else _count_bar("looking"))
+    findings = look(listing, progress=None if as_json else count_bar("looking"))
     tree = findings.as_dict()
     if preview is not None:
         draw(listing, preview, overwrite=overwrite)
@@ -235,7 +177,9 @@ def _comparison(evaluation: Any) -> list[str]:
     if headline in inputs:
         gain = evaluation.means[headline].mean - inputs[headline].mean
         if (gain < 0) == (headline in HIGHER_IS_BETTER):
-            rows.append(f"  by {headline} the model is not yet better than the input itself: it has seen too few images")
+            rows.append(
+                f"  by {headline} the model is not yet better than the input itself: too few images seen; train again with more --images"
+            )
     return rows
 
 
@@ -293,14 +237,6 @@ def _check_weights(folder: Path | None) -> None:
         )
 
 
-def _working_size(text: str) -> Any:
-    if text in ("trained", "native"):
-        return text
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"--size cannot be '{text}'", fix="trained, native, or a number of pixels")
-    return int(text)
-
-
 def _plan(data: str | None, *, place: Mapping[str, Any], wishes: Mapping[str, Any], settings: Sequence[str], config: Path | None) -> Any:
     """The run that the command line asks for."""
     parsed = parse_settings(list(settings))
@@ -355,23 +291,6 @@ def _findings_text(tree: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "all well" if tree["ok"] else "not well: see the problems above"])
 
 
-def _count_bar(label: str) -> Any:
-    """A callback (done, total) that draws a bar on a terminal; None elsewhere."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(done: int, total: int) -> None:
-        filled = 30 * done // max(total, 1)
-        print(
-            f"\r{label} [{'#' * filled}{'.' * (30 - filled)}] {done}/{total}",
-            end="\n" if done == total else "",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    return show
-
-
 def _evaluation_progress() -> Any:
-    bar = _count_bar("judging")
+    bar = count_bar("judging")
     return None if bar is None else lambda name, done, total: bar(done, total)

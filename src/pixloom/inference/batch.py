@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from pixloom.errors import ConfigError, DataError, DependencyError, ImageError, OutputError, PixloomError, nearest
+from pixloom.errors import ConfigError, DataError, DependencyError, ImageError, OutputError, PixloomError, installing, nearest
 from pixloom.files import FULL, error_number, writing
 from pixloom.images import SUFFIXES, Picture, list_pictures, read, read_header, to_depth, write
 from pixloom.images.codecs import encode
@@ -26,8 +26,8 @@ from pixloom.inference.runtimes import cores
 from pixloom.inference.tiling import MAX_PIXELS_AT_ONCE
 from pixloom.inference.translator import Prepared, Size, Translator
 
-Progress = Callable[[int, int], None]
-"""Called with the files done and all of them."""
+Progress = Callable[[float, int], None]
+"""Called with the files done and all of them; a picture that goes through in tiles counts by its share."""
 
 TYPES: dict[int, np.dtype[Any]] = {8: np.dtype(np.uint8), 16: np.dtype(np.uint16), 32: np.dtype(np.float32)}
 """Types of values by their bits."""
@@ -45,10 +45,17 @@ class Job:
 
 @dataclass
 class Report:
-    """What became of the jobs: outputs by source, and the error of each failure."""
+    """What became of the jobs.
+
+    Attributes:
+        done: outputs by source.
+        failed: the error of each failure.
+        notes: what to know about a translation, by source: conversions of the picture, tiles.
+    """
 
     done: dict[Path, Path] = field(default_factory=dict)
     failed: dict[Path, PixloomError] = field(default_factory=dict)
+    notes: dict[Path, tuple[str, ...]] = field(default_factory=dict)
 
 
 def find_jobs(
@@ -118,18 +125,25 @@ def translate_files(
         OutputError: nothing can be written there, or there is no more space: then every further file would fail as well.
     """
     wishes = _Wishes(size, seed, keep_alpha, overwrite)
-    outcomes: dict[Job, PixloomError | None] = {}
+    outcomes: dict[Job, _Outcome] = {}
+    told = 0.0
+
+    def tell(more: float) -> None:
+        nonlocal told
+        told = max(told, len(outcomes) + more)  # a picture that is still being written was counted when it was translated
+        if progress is not None:
+            progress(told, len(jobs))
+
     new = not out.exists()
     with writing("the output folder", out):
         out.mkdir(parents=True, exist_ok=True)
     pool = ThreadPoolExecutor(cores(), initializer=_give_way)
     try:
-        for job, error in _flow(translator, jobs, wishes=wishes, pool=pool):
-            outcomes[job] = error
-            if progress is not None:
-                progress(len(outcomes), len(jobs))
+        for job, outcome in _flow(translator, jobs, wishes=wishes, pool=pool, tell=tell):
+            outcomes[job] = outcome
+            tell(0.0)
     except OutputError as error:
-        what = f"stopped after {sum(error is None for error in outcomes.values())} of {len(jobs)} pictures: {error.what}"
+        what = f"stopped after {sum(outcome.error is None for outcome in outcomes.values())} of {len(jobs)} pictures: {error.what}"
         raise OutputError(what, where=error.where, why=error.why, fix=error.fix) from error
     finally:
         pool.shutdown(cancel_futures=True)  # what is being written becomes whole; nothing more is begun
@@ -137,8 +151,9 @@ def translate_files(
             with suppress(OSError):  # it stays unless it is empty
                 out.rmdir()
     return Report(
-        done={job.source: job.out for job in jobs if outcomes[job] is None},
-        failed={job.source: failure for job in jobs if (failure := outcomes[job]) is not None},
+        done={job.source: job.out for job in jobs if outcomes[job].error is None},
+        failed={job.source: failure for job in jobs if (failure := outcomes[job].error) is not None},
+        notes={job.source: notes for job in jobs if (notes := outcomes[job].notes)},
     )
 
 
@@ -152,9 +167,17 @@ class _Wishes:
     overwrite: bool
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a job: the error it failed with, or what to know about its result."""
+
+    error: PixloomError | None = None
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """A file that a thread is reading or writing, and the bytes of memory that it may take until it is written."""
+    """A file that a thread is reading or writing (its future gives the notes), and the bytes of memory that it may take till then."""
 
     job: Job
     memory: int
@@ -162,9 +185,9 @@ class _Step:
 
 
 def _flow(
-    translator: Translator, jobs: Sequence[Job], *, wishes: _Wishes, pool: ThreadPoolExecutor
-) -> Iterator[tuple[Job, PixloomError | None]]:
-    """Each job when it is written or has failed, with its error or None.
+    translator: Translator, jobs: Sequence[Job], *, wishes: _Wishes, pool: ThreadPoolExecutor, tell: Callable[[float], None]
+) -> Iterator[tuple[Job, _Outcome]]:
+    """Each job when it is written or has failed; ``tell`` hears how much more is translated while a picture goes through in tiles.
 
     Raises:
         ConfigError: a mistake in what was asked, not in a file.
@@ -179,7 +202,7 @@ def _flow(
                 incoming.append(_Step(job, _memory_for(job.source), pool.submit(_prepared, translator, job.source, wishes=wishes)))
             if incoming:
                 together = _next_together(incoming, most=translator.batch_size)
-                outgoing.extend(_translated(translator, together, wishes=wishes, pool=pool))
+                outgoing.extend(_translated(translator, together, wishes=wishes, pool=pool, tell=lambda share: tell(len(outgoing) + share)))
                 del together  # and its pictures, before anything else takes memory
             else:
                 yield _settled(outgoing.popleft())
@@ -188,7 +211,7 @@ def _flow(
     except OutputError:
         for step in outgoing:
             if not step.future.cancel() and step.future.exception() is None:
-                yield step.job, None
+                yield step.job, _Outcome()
         raise
 
 
@@ -226,17 +249,19 @@ def _shape(step: _Step) -> tuple[int, ...] | None:
     return None if values is None else values.shape
 
 
-def _translated(translator: Translator, steps: list[_Step], *, wishes: _Wishes, pool: ThreadPoolExecutor) -> list[_Step]:
+def _translated(
+    translator: Translator, steps: list[_Step], *, wishes: _Wishes, pool: ThreadPoolExecutor, tell: Callable[[float], None]
+) -> list[_Step]:
     """What was read, put through the network together and handed to threads to be written; what fails alone comes back failed."""
     if steps[0].future.exception() is not None:
         return steps
     try:
-        results = _results(translator, [step.future.result() for step in steps], wishes=wishes)
+        results = _results(translator, [step.future.result() for step in steps], wishes=wishes, tell=tell)
     except ConfigError:
         raise
     except PixloomError as error:
         if len(steps) > 1:
-            return [done for step in steps for done in _translated(translator, [step], wishes=wishes, pool=pool)]
+            return [done for step in steps for done in _translated(translator, [step], wishes=wishes, pool=pool, tell=tell)]
         failed: Future[Any] = Future()
         failed.set_exception(error)
         return [replace(steps[0], future=failed)]
@@ -246,12 +271,16 @@ def _translated(translator: Translator, steps: list[_Step], *, wishes: _Wishes, 
     ]
 
 
-def _results(translator: Translator, pictures: list[Prepared], *, wishes: _Wishes) -> list[Callable[[], Picture]]:
+def _results(
+    translator: Translator, pictures: list[Prepared], *, wishes: _Wishes, tell: Callable[[float], None]
+) -> list[Callable[[], Picture]]:
     """What gives the translations of some pictures: all that needs the network is done."""
     if pictures[0].values is None:  # then it is alone
-        picture = translator.translate(pictures[0].picture, size=wishes.size, seed=wishes.seed, keep_alpha=wishes.keep_alpha)
+        whole = pictures[0].picture
+        picture = translator.translate(whole, size=wishes.size, seed=wishes.seed, keep_alpha=wishes.keep_alpha, progress=tell)
         return [lambda: picture]
-    outputs = translator.generate(np.stack([picture.values for picture in pictures if picture.values is not None]), seed=wishes.seed)
+    values = np.stack([picture.values for picture in pictures if picture.values is not None])
+    outputs = translator.generate(values, seed=wishes.seed, progress=tell)
     return [
         partial(translator.finish, picture, output, keep_alpha=wishes.keep_alpha) for picture, output in zip(pictures, outputs, strict=True)
     ]
@@ -261,25 +290,27 @@ def _prepared(translator: Translator, source: Path, *, wishes: _Wishes) -> Prepa
     return translator.prepare(read(source), size=wishes.size)
 
 
-def _write(results: list[Callable[[], Picture]], path: Path, *, overwrite: bool) -> None:
-    """Write a result; the list is emptied, so that the source is let go before the file is made."""
+def _write(results: list[Callable[[], Picture]], path: Path, *, overwrite: bool) -> tuple[str, ...]:
+    """Write a result and give its notes; the list is emptied, so that the source is let go before the file is made."""
     picture = results.pop()()
     with writing("the translated picture", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write(_in_depth_for(picture, path.suffix.lower()), path, overwrite=overwrite)
+    fitting = _in_depth_for(picture, path.suffix.lower())
+    write(fitting, path, overwrite=overwrite)
+    return fitting.notes
 
 
-def _settled(step: _Step) -> tuple[Job, PixloomError | None]:
-    """The job with the error of its file, if any; waits for it."""
+def _settled(step: _Step) -> tuple[Job, _Outcome]:
+    """The job with what became of it; waits for that."""
     try:
-        step.future.result()
+        notes = step.future.result()
     except ConfigError:
         raise
     except PixloomError as error:
         if error_number(error.__cause__) in FULL | {errno.EROFS}:
             raise OutputError(error.what, where=error.where, why=error.why, fix=error.fix) from error
-        return step.job, _located(error, step.job.source)
-    return step.job, None
+        return step.job, _Outcome(error=_located(error, step.job.source))
+    return step.job, _Outcome(notes=notes)
 
 
 def _located(error: PixloomError, source: Path) -> PixloomError:
@@ -365,7 +396,8 @@ def _wished_suffix(image_format: str, *, channels: int, keep_alpha: bool) -> str
         raise OutputError(f"pictures cannot be written as '{image_format}'", fix=f"--format with one of: {known}")
     if not _holds(suffix, channels=channels, depth=8, alpha=False):
         raise OutputError(
-            f"'{image_format}' cannot hold the {channels} channels of this model's pictures", fix="--format npy, or tif with pixloom[data]"
+            f"'{image_format}' cannot hold the {channels} channels of this model's pictures",
+            fix=f"--format npy, or tif after: {installing('data')}",
         )
     if keep_alpha and not _holds(suffix, channels=channels, depth=8, alpha=True):
         raise OutputError(f"'{image_format}' cannot hold transparency", fix="leave --keep-alpha out, or choose --format png")

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixloom.errors import ConfigError, DependencyError, ModelError, OutputError, nearest
+from pixloom.errors import ConfigError, DependencyError, ModelError, OutputError, installing, nearest
 from pixloom.files import cache_folder, write_text
 from pixloom.inference.onnxfile import EXPORT, Exported, read_export
 from pixloom.inference.runtimes import EXPORTED, Runtime, TorchRuntime, check_device_name, cores
@@ -81,6 +81,16 @@ def fresh_export(folder: Path) -> Exported:
         fix = f"make it again: pixloom export {folder} --overwrite"
         raise ModelError("the exported model is not of the model as it is now", where=exported.path, fix=fix)
     return exported
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether a model folder holds a whole export of the model as it is now, measured on this machine."""
+    try:
+        exported = fresh_export(folder)
+        exported.check()
+    except ModelError:
+        return False
+    return bool(_remembered(exported.sha256))
 
 
 def find_model(path: Path) -> Path:
@@ -150,7 +160,7 @@ def _open_export(exported: Exported, *, runtime: str, others: tuple[str, ...]) -
     if not here or runtime not in ("auto", *here):
         name = runtime if runtime in EXPORTED else next(iter(EXPORTED))
         extra = "export" if name == "onnxruntime" else name
-        raise DependencyError(f"running an exported model needs the package '{name}'", fix=f'pip install "pixloom[{extra}]"')
+        raise DependencyError(f"running an exported model needs the package '{name}'", fix=installing(extra))
     name = fastest(exported.sha256, (*here, *others)) if runtime == "auto" else runtime
     if name == "torch":
         return _open_torch(exported.path.parent, device="cpu")

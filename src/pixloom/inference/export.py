@@ -6,7 +6,7 @@ import copy
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,9 @@ class Export:
     seconds: dict[str, float]
 
 
-def export_onnx(model: str | Path, *, out: str | Path | None = None, overwrite: bool = False) -> Export:
+def export_onnx(
+    model: str | Path, *, out: str | Path | None = None, overwrite: bool = False, say: Callable[[str], None] = lambda line: None
+) -> Export:
     """Write a model as one ONNX file, compare it with torch and measure which runtime is the fastest here.
 
     The file's input is ``source`` (batch, channels, height, width), float32 in [-1, 1], sides multiples of its ``size_multiple``; then
@@ -71,6 +73,7 @@ def export_onnx(model: str | Path, *, out: str | Path | None = None, overwrite: 
         model: a model folder or a run folder.
         out: the file; by default ``model.onnx`` in the model folder, where :class:`Translator` finds it.
         overwrite: whether an existing file is replaced.
+        say: called with a line once nothing more stands in the way.
 
     Raises:
         DependencyError: the extra ``export`` is not installed.
@@ -86,6 +89,7 @@ def export_onnx(model: str | Path, *, out: str | Path | None = None, overwrite: 
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, extra="export", purpose="exporting a model")
     (generator, description), (_, sha256) = load_model(folder), read_description(folder)
+    say("exporting the model; this takes a minute ...")
     reference = TorchRuntime(generator, description.inference, device="cpu")
     network, signature = _as_onnx(generator, description)
     content = network + _tail(metadata(description_tree(description, sha256=sha256), signature=signature, network=network))

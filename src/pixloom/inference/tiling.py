@@ -19,6 +19,9 @@ import numpy as np
 Run = Callable[[np.ndarray], np.ndarray]
 """(..., height, width) to (..., height, width); the leading axes may differ."""
 
+Progress = Callable[[float], None]
+"""Called with the share of the tiles that are done."""
+
 Read = Callable[[slice, slice], np.ndarray]
 """The source in some rows and columns, (..., rows, columns): a large one need never be there as a whole."""
 
@@ -84,7 +87,9 @@ def choose_tiling(*, radius: int | None, multiple: int) -> Tiling:
     return Tiling(max(_down(TILE, multiple), 2 * fade), fade // 2, multiple, True, note)
 
 
-def tiled(run: Run, values: np.ndarray, *, tile: int, margin: int, multiple: int, blend: bool = False) -> np.ndarray:
+def tiled(
+    run: Run, values: np.ndarray, *, tile: int, margin: int, multiple: int, blend: bool = False, progress: Progress | None = None
+) -> np.ndarray:
     """``run`` on (..., height, width), tile by tile.
 
     Args:
@@ -94,6 +99,7 @@ def tiled(run: Run, values: np.ndarray, *, tile: int, margin: int, multiple: int
         margin: at least the network's radius, unless ``blend``; twice the margin must be a multiple of ``multiple``.
         multiple: tiles begin at multiples of this.
         blend: neighbours fade into each other over twice the margin.
+        progress: called after every tile.
 
     Returns:
         The output. Without ``blend`` that of the whole, up to the rounding of floats.
@@ -101,22 +107,26 @@ def tiled(run: Run, values: np.ndarray, *, tile: int, margin: int, multiple: int
     height, width = values.shape[-2:]
     rows, columns = plan_tiles(height, width, tile=tile, margin=margin, multiple=multiple, blend=blend)
     output: np.ndarray | None = None
-    for kept, band in bands(run, lambda down, across: values[..., down, across], rows=rows, columns=columns):
+    for kept, band in bands(run, lambda down, across: values[..., down, across], rows=rows, columns=columns, progress=progress):
         output = np.empty((*band.shape[:-2], height, width), np.float32) if output is None else output
         output[..., kept, :] = band
     assert output is not None
     return output
 
 
-def bands(run: Run, read: Read, *, rows: list[Span], columns: list[Span]) -> Iterator[tuple[slice, np.ndarray]]:
+def bands(
+    run: Run, read: Read, *, rows: list[Span], columns: list[Span], progress: Progress | None = None
+) -> Iterator[tuple[slice, np.ndarray]]:
     """The output of ``run`` from top to bottom: (its rows, (..., rows, width) float32). Only one row of tiles is held at a time."""
     width, begun = columns[-1].keep.stop, None
     for number, row in enumerate(rows):
         band = None
-        for column in columns:
+        for place, column in enumerate(columns, start=1):
             part = _kept(run(read(row.read, column.read)), row, column)
             band = np.zeros((*part.shape[:-1], width), np.float32) if band is None else band
             band[..., column.keep] += part
+            if progress is not None:
+                progress((number * len(columns) + place) / (len(rows) * len(columns)))
         assert band is not None
         if begun is not None:
             band[..., : begun.shape[-2], :] += begun

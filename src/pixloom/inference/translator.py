@@ -19,7 +19,7 @@ from pixloom.images.picture import fits_pil
 from pixloom.inference.choice import find_model as find_model
 from pixloom.inference.choice import open_model
 from pixloom.inference.runtimes import Runtime, TorchRuntime
-from pixloom.inference.tiling import MAX_PIXELS_AT_ONCE, Tiling, bands, choose_tiling, plan_tiles, tiled
+from pixloom.inference.tiling import MAX_PIXELS_AT_ONCE, Progress, Tiling, bands, choose_tiling, plan_tiles, tiled
 from pixloom.modelfile import DESCRIPTION, ModelDescription, load_model, read_description, save_model
 from pixloom.tasks import Task, build_task
 
@@ -153,8 +153,17 @@ class Translator:
             return pixels[..., 0] if things.ndim == 2 and translated.channels == 1 else pixels
         return to_pil(translated if fits_pil(translated) else to_depth(translated, np.dtype(np.uint8)))
 
-    def translate(self, picture: Picture, *, size: Size = "trained", seed: int = 0, keep_alpha: bool = False) -> Picture:
+    def translate(
+        self, picture: Picture, *, size: Size = "trained", seed: int = 0, keep_alpha: bool = False, progress: Progress | None = None
+    ) -> Picture:
         """Translate one decoded picture; the one way through, everything else converts.
+
+        Args:
+            picture: of any size.
+            size: the short side at which the network works, see :meth:`__call__`.
+            seed: of the noise.
+            keep_alpha: give the source's transparency back.
+            progress: called with the share that is done while a picture goes through in tiles.
 
         Raises:
             ConfigError: an impossible size or seed.
@@ -163,9 +172,9 @@ class Translator:
         """
         prepared = self.prepare(picture, size=size)
         if prepared.values is None:
-            pixels = self._through_bands(prepared.picture.pixels, seed=seed)
+            pixels = self._through_bands(prepared.picture.pixels, seed=seed, progress=progress)
             return _finished(pixels, prepared.picture, keep_alpha=keep_alpha, note=self._tiling.note)
-        output = self.generate(prepared.values[None], seed=seed)[0]
+        output = self.generate(prepared.values[None], seed=seed, progress=progress)[0]
         return self.finish(prepared, output, keep_alpha=keep_alpha)
 
     def prepare(self, picture: Picture, *, size: Size = "trained") -> Prepared:
@@ -180,7 +189,7 @@ class Translator:
             return Prepared(picture, None)
         return Prepared(picture, self.task.encode_source(self._at_working_size(picture.pixels, size)))
 
-    def generate(self, values: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    def generate(self, values: np.ndarray, *, seed: int = 0, progress: Progress | None = None) -> np.ndarray:
         """The second step: G on encoded pictures of one size, whatever that is; each comes out as it would alone.
 
         Sides are padded to the network's rule and cropped back; what is too large to go through at once goes through in tiles.
@@ -188,6 +197,7 @@ class Translator:
         Args:
             values: (B, C, H, W) float32 in [-1, 1].
             seed: of the noise, which is the same for every picture.
+            progress: called with the share that is done, where there are tiles.
 
         Returns:
             (B, C', H, W) float32 in [-1, 1].
@@ -211,6 +221,7 @@ class Translator:
                 margin=tiling.margin,
                 multiple=tiling.multiple,
                 blend=tiling.blend,
+                progress=progress,
             )
 
     def finish(self, prepared: Prepared, output: np.ndarray, *, keep_alpha: bool = False) -> Picture:
@@ -240,7 +251,7 @@ class Translator:
         source = pad(values, multiple=signature.size_multiple, least=signature.min_size)
         return self.runtime.run(np.ascontiguousarray(source, dtype=np.float32), seed=seed)[..., :height, :width]
 
-    def _through_bands(self, pixels: np.ndarray, *, seed: int) -> np.ndarray:
+    def _through_bands(self, pixels: np.ndarray, *, seed: int, progress: Progress | None) -> np.ndarray:
         """The translation of a large picture at its own size, band by band: only one row of tiles is ever held as floats."""
         tiling = self._tiling
         height, width = pixels.shape[:2]
@@ -251,7 +262,7 @@ class Translator:
             def read(down: slice, across: slice) -> np.ndarray:
                 return self.task.encode_source(pixels[down, across])[None]
 
-            for kept, band in bands(lambda part: self._run(part, seed=seed), read, rows=rows, columns=columns):
+            for kept, band in bands(lambda part: self._run(part, seed=seed), read, rows=rows, columns=columns, progress=progress):
                 result[kept] = self.task.compose(band[0], pixels[kept])
         return result
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from contextvars import ContextVar
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.distributed as dist
@@ -33,17 +32,16 @@ Condition = dict[str, Tensor]
 """Named tensors that steer a translation besides the source."""
 
 
-_TRACKING: ContextVar[bool] = ContextVar("tracking", default=True)
-
-
 class untracked:  # noqa: N801
     """While it is entered, training-mode batch norm leaves its running statistics alone: for a pass that repeats one already counted."""
 
+    depth: ClassVar[int] = 0  # a plain number: torch.compile does not see through context variables, and would compile piece by piece
+
     def __enter__(self) -> None:
-        self._token = _TRACKING.set(False)
+        untracked.depth += 1
 
     def __exit__(self, *error: object) -> None:
-        _TRACKING.reset(self._token)
+        untracked.depth -= 1
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -78,7 +76,7 @@ class BatchNorm2d(nn.BatchNorm2d):
                 why="the batch holds one picture and its map is down to 1 x 1 pixels here",
                 fix="raise training.batch_size or data.size, or set the network's norm to 'group' or 'none'",
             )
-        if _TRACKING.get():
+        if not untracked.depth:
             return super().forward(maps)
         assert self.running_mean is not None
         assert self.running_var is not None
@@ -90,7 +88,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         values = maps.to(self.weight.dtype)
         mean = _mean_over_processes(values.mean((0, 2, 3), keepdim=True))
         variance = _mean_over_processes((values - mean).square().mean((0, 2, 3), keepdim=True))
-        if _TRACKING.get():
+        if not untracked.depth:
             self._track(mean.detach().flatten(), variance.detach().flatten(), count=values.numel() // values.shape[1] * _world_size())
         scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
         return ((values - mean) * scale + self.bias[:, None, None]).to(maps.dtype)

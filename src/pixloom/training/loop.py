@@ -74,7 +74,7 @@ def _run(plan: Plan, folder: RunFolder, engine: Engine, *, quiet: bool) -> RunRe
 def _descend_until_turn(session: Session, progress: Progress, stop: Stop) -> Progress:
     """The adversarial game, batch after batch, until the end, a stop, a larger size, or a return to the last checkpoint."""
     config, engine, learner = session.plan.config, session.engine, session.learner
-    end = session.end_of_stage(progress.images)
+    end = session.begin_stage(progress)
     under_way: deque[tuple[StepResult, Batch]] = deque()
     with closing(session.batches(progress.images)) as batches:
         for batch in batches:

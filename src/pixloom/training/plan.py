@@ -202,13 +202,13 @@ def choose_size(listing: Listing, *, device: str) -> tuple[int, str]:
     return size, f"size {size}: {why}"
 
 
-def with_minutes(plan: Plan, *, seconds_per_image: float) -> Plan:
+def with_minutes(plan: Plan, *, seconds_per_image: float, start_seconds: float = 0.0) -> Plan:
     """The plan with its number of images set from a time budget and a measured speed."""
     minutes = plan.config.training.minutes
     if minutes is None or plan.config.training.images is not None:
         return plan
     batch = plan.config.training.batch_size
-    images = max(batch, round_up(STEP_SHARE * minutes * 60 / seconds_per_image, batch))
+    images = max(batch, round_up(STEP_SHARE * max(0.0, minutes * 60 - start_seconds) / seconds_per_image, batch))
     reason = f"{images:,} images: what {minutes:g} minutes allow at {seconds_per_image:.3g} s per image"
     config = override(plan.config, {"training.images": images})
     _check_length(config)
@@ -227,6 +227,16 @@ def stages(data: DataConfig) -> list[int]:
     return sizes
 
 
+def stage_ends(data: DataConfig, *, total: int, batch: int) -> list[int]:
+    """The images at which each stage ends, the run's end last, in whole batches.
+
+    >>> stage_ends(DataConfig(size=256, first_size=64), total=1000, batch=8)
+    [336, 672, 1000]
+    """
+    count = len(stages(data))
+    return [min(total, round_up(total * (place + 1) / count, batch)) for place in range(count)]
+
+
 def size_at(images: int, data: DataConfig, *, total: int) -> int:
     """The side of the crops after so many images: every stage has an equal share of the run.
 
@@ -243,13 +253,13 @@ def load_pictures(plan: Plan, *, size: int, cache_gib: float) -> Pictures:
     return Pictures(plan.train, encode=plan.task.encode, load_side=load_side, channels=plan.picture_channels, cache_gib=cache_gib)
 
 
-def interval(setting: int | None, *, total: int, times: int, batch: int) -> int:
-    """An interval in images: as set, or so that it comes up a given number of times but not in every few steps, in whole batches.
+def interval(setting: int | None, *, total: int, times: int, batch: int, least: int = SHORTEST_INTERVAL_IMAGES) -> int:
+    """An interval in images: as set, or so that it comes up a given number of times but not too often, in whole batches.
 
     >>> interval(None, total=1000, times=10, batch=8), interval(None, total=30, times=10, batch=1)
     (104, 50)
     """
-    return setting or round_up(max(SHORTEST_INTERVAL_IMAGES, total / times), batch)
+    return setting or round_up(max(SHORTEST_INTERVAL_IMAGES, least, total / times), batch)
 
 
 def round_up(value: float, multiple: int) -> int:

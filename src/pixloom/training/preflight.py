@@ -28,10 +28,13 @@ from pixloom.nets.layers import recompute_activations
 from pixloom.training.engine import Engine
 from pixloom.training.folder import peak_memory_bytes
 from pixloom.training.learner import Learner, Passes, build_networks, frozen, split, weighted_sum
-from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, load_pictures, stages, with_minutes
-from pixloom.training.status import format_clock, format_number, format_seconds
+from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, load_pictures, stage_ends, stages, with_minutes
+from pixloom.training.status import format_bytes, format_clock, format_number, format_seconds
 
 WARM_UP_STEPS, TIMED_STEPS = 2, 3
+LONG_START = 5.0
+"""So many seconds before the usual steps begin are worth a word."""
+
 GIB = 2**30
 GIGA = 10**9
 
@@ -42,7 +45,8 @@ class Cost:
 
     Attributes:
         generator_parameters, critic_parameters: trainable numbers.
-        seconds_per_image: of a real step on this machine, divided by its images; the mean over the sizes that the run goes through.
+        seconds_by_size: of a real step on this machine, divided by its images, at each size that the run goes through.
+        start_seconds: what the first steps take beyond that, at all sizes together: most of it compiling, where that is on.
         peak_memory_bytes: held by this process during those steps.
         disk_bytes: checkpoints and models at the fullest moment.
         step: this process's share of a step by count, at the last size; None where a network makes products that are not counted.
@@ -50,10 +54,16 @@ class Cost:
 
     generator_parameters: int
     critic_parameters: int
-    seconds_per_image: float
+    seconds_by_size: Mapping[int, float]
+    start_seconds: float
     peak_memory_bytes: int | None
     disk_bytes: int
     step: StepCost | None = None
+
+    @property
+    def seconds_per_image(self) -> float:
+        """The mean over the sizes, which have equal shares of a run."""
+        return fmean(self.seconds_by_size.values())
 
 
 def measure(plan: Plan, engine: Engine) -> Cost:
@@ -64,12 +74,17 @@ def measure(plan: Plan, engine: Engine) -> Cost:
     """
     config = plan.config
     learner = Learner(config, channels=plan.network_channels, engine=engine)
-    seconds = fmean(median(_seconds(plan, engine, learner=learner, size=size)) for size in stages(config.data))
+    steps = {size: _seconds(plan, engine, learner=learner, size=size) for size in stages(config.data)}
+    usual = {size: median(seconds[WARM_UP_STEPS:]) for size, seconds in steps.items()}
+    start = sum(max(0.0, sum(seconds[:WARM_UP_STEPS]) - WARM_UP_STEPS * usual[size]) for size, seconds in steps.items())
+    named = {**{str(size): seconds / config.training.batch_size for size, seconds in usual.items()}, "start": start}
+    means = engine.mean({name: torch.tensor(value, device=engine.device) for name, value in named.items()})
     generator, critic = count_parameters(learner.generator), 0 if learner.critic is None else count_parameters(learner.critic)
     return Cost(
         generator_parameters=generator,
         critic_parameters=critic,
-        seconds_per_image=engine.mean({"seconds": torch.tensor(seconds, device=engine.device)})["seconds"] / config.training.batch_size,
+        seconds_by_size={size: means[str(size)] for size in usual},
+        start_seconds=means["start"],
         peak_memory_bytes=peak_memory_bytes(engine.device),
         disk_bytes=_disk_bytes(generator, critic, averaged=learner.ema is not None, keep=config.training.keep_checkpoints),
         step=counted(plan, processes=engine.world_size),
@@ -97,7 +112,7 @@ def checked(plan: Plan, engine: Engine, *, out: Path) -> tuple[Plan, Cost]:
     if engine.is_main:
         print(f"measuring {WARM_UP_STEPS + TIMED_STEPS} steps ...", file=sys.stderr, flush=True)
     cost = measure(plan, engine)
-    plan = with_minutes(plan, seconds_per_image=cost.seconds_per_image)
+    plan = with_minutes(plan, seconds_per_image=cost.seconds_per_image, start_seconds=cost.start_seconds)
     if engine.is_main:
         print("\n".join(describe(plan, cost)), flush=True)
         check_disk(out, cost.disk_bytes)
@@ -118,13 +133,14 @@ def describe(plan: Plan, cost: Cost, *, now: datetime | None = None) -> list[str
     now = now or datetime.now()
     config, images = plan.config, plan.config.training.images
     assert images is not None, "the plan decides the number of images"
-    seconds = images * cost.seconds_per_image / STEP_SHARE
+    seconds = images * cost.seconds_per_image / STEP_SHARE + cost.start_seconds
     sizes = " to ".join(str(size) for size in sorted({stages(config.data)[0], config.data.size}))
     return [
         f"{plan.task.name} by {config.recipe}: {len(plan.train)} training and {len(plan.validation)} validation examples at {sizes} px",
         *(f"  - {reason}" for reason in plan.reasons),
         *(_describe_network(role, facts) for role, facts in _networks(config, cost).items()),
         _describe_step(cost, batch=config.training.batch_size),
+        *_describe_stages(config, cost),
         f"{images:,} images take about {format_seconds(seconds)}, until {format_clock(now + timedelta(seconds=seconds), now=now)}",
     ]
 
@@ -168,7 +184,7 @@ def _disk_bytes(generator: int, critic: int, *, averaged: bool, keep: int) -> in
 
 
 def _seconds(plan: Plan, engine: Engine, *, learner: Learner, size: int) -> list[float]:
-    """How long real steps take at a size, without the first ones."""
+    """How long real steps take at a size, the first ones before the usual ones."""
     training, data = plan.config.training, plan.config.data
     order = {"batch_size": training.batch_size, "seed": training.seed, "start_image": 0}
     place = {"rank": engine.rank, "world_size": engine.world_size}
@@ -180,7 +196,7 @@ def _seconds(plan: Plan, engine: Engine, *, learner: Learner, size: int) -> list
             if engine.device.type == "cuda":
                 torch.cuda.synchronize(engine.device)
             seconds.append(time.perf_counter() - started)
-    return seconds[WARM_UP_STEPS:]
+    return seconds
 
 
 def step_of(config: RunConfig) -> Play:
@@ -228,7 +244,22 @@ def _describe_network(role: str, facts: Mapping[str, Any]) -> str:
 def _describe_step(cost: Cost, *, batch: int) -> str:
     step = cost.step
     macs = "" if step is None else f" for {format_number(_step_gmac(step, batch=batch))} GMAC"
-    peak = "unknown" if cost.peak_memory_bytes is None else f"{cost.peak_memory_bytes / GIB:.1f} GiB"
-    count = "" if step is None else f" (by count {step.memory_bytes / GIB:.1f} GiB beside torch itself)"
+    peak = "unknown" if cost.peak_memory_bytes is None else format_bytes(cost.peak_memory_bytes)
+    count = "" if step is None else f" (networks {format_bytes(step.state_bytes)}, activations {format_bytes(step.activation_bytes)})"
     seconds = f"{cost.seconds_per_image * batch:.2f} s per step of {batch}"
-    return f"{seconds}{macs}, peak memory {peak}{count}, disk up to {cost.disk_bytes / GIB:.1f} GiB"
+    if cost.start_seconds >= LONG_START:
+        seconds += f" after a start of {cost.start_seconds:.0f} s"
+    return f"{seconds}{macs}, peak memory {peak}{count}, disk up to {format_bytes(cost.disk_bytes)}"
+
+
+def _describe_stages(config: RunConfig, cost: Cost) -> list[str]:
+    """Which sizes a growing run goes through, until when, and how long a step takes at each; nothing where there is one size."""
+    batch, images = config.training.batch_size, config.training.images
+    assert images is not None, "the plan decides the number of images"
+    ends = stage_ends(config.data, total=images, batch=batch)
+    if len(ends) == 1:
+        return []
+    return [
+        f"  - {size} px to image {end:,}: {cost.seconds_by_size[size] * batch:.2f} s per step"
+        for size, end in zip(stages(config.data), ends, strict=True)
+    ]

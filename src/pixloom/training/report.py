@@ -20,7 +20,6 @@ from html import escape
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import yaml
 from PIL import Image
 
 from pixloom.files import write_text
@@ -29,6 +28,7 @@ from pixloom.training.charts import line_chart
 from pixloom.training.history import Entry
 from pixloom.training.page import page
 from pixloom.training.status import format_number, format_seconds
+from pixloom.yamltext import read_yaml
 
 NUM_GRIDS = 24
 GRID_BYTES = 170_000  # 24 of them in base64 are 5.4 MB
@@ -461,6 +461,6 @@ def _json(path: Path) -> Any:
 
 def _yaml(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return read_yaml(text)
+    except (ValueError, RecursionError):
         return None

@@ -24,7 +24,7 @@ from pixloom.training.engine import Engine
 from pixloom.training.folder import RunFolder, describe_environment, describe_machine, peak_memory_bytes
 from pixloom.training.history import History, truncate_after
 from pixloom.training.learner import Learner
-from pixloom.training.plan import Plan, digest, interval, load_pictures, round_up, size_at, stages
+from pixloom.training.plan import Plan, digest, interval, load_pictures, size_at, stage_ends
 from pixloom.training.report import write_report
 from pixloom.training.state import Progress, newest_checkpoint, save_checkpoint
 from pixloom.training.status import Status
@@ -33,6 +33,13 @@ from pixloom.training.terms import STATE, Terms
 from pixloom.training.watch import Watch
 
 MAX_ROLLBACKS = 3
+
+CHECKPOINT_SECONDS = 300
+"""What a crash may cost where ``training.checkpoint_every_images`` does not say it in images; a checkpoint takes seconds."""
+
+LEARNT_PER_JUDGED = 8
+"""So many images are learnt from for each that a validation judges, so that all validations take a few per cent of the run."""
+
 GIB = 2**30
 
 State = Literal["finished", "out of time", "interrupted"]
@@ -82,10 +89,10 @@ class Session:
         self.metrics: dict[str, float] = {}
         self.clock = time.monotonic()
         self.saved_images = self.judged_images = -1
-        batch, setting = config.training.batch_size, config.training
-        self.preview_every = interval(setting.preview_every_images, total=self.total_images, times=20, batch=batch)
-        self.validate_every = interval(setting.validate_every_images, total=self.total_images, times=10, batch=batch)
-        self.checkpoint_every = interval(setting.checkpoint_every_images, total=self.total_images, times=10, batch=batch)
+        self.saved_seconds = 0.0
+        order, judged = {"total": self.total_images, "batch": config.training.batch_size}, len(self.watch.examples)
+        self.preview_every = interval(config.training.preview_every_images, times=20, **order)
+        self.validate_every = interval(config.training.validate_every_images, times=10, least=LEARNT_PER_JUDGED * judged, **order)
 
     @property
     def machine(self) -> dict[str, Any]:
@@ -107,6 +114,7 @@ class Session:
                 complaints.append(f"not bit for bit as before: this machine has other {', '.join(changed)}")
         self.status = Status(self.total_images, stream=self.stream, start_images=progress.images, start_seconds=progress.elapsed_seconds)
         self.clock = time.monotonic() - progress.elapsed_seconds
+        self.saved_seconds = progress.elapsed_seconds
         if self.engine.is_main:
             self._begin_records(progress, resumed=checkpoint is not None)
         for complaint in complaints:
@@ -130,6 +138,11 @@ class Session:
             if finished:
                 self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.last_model)
                 evaluation = self.watch.final_evaluation()
+            last_size = self.plan.config.data.size
+            if finished and size_at(max(0, progress.images - 1), self.plan.config.data, total=self.total_images) < last_size:
+                self.tell(
+                    "warning", progress, f"the time was up before any training at {last_size} px: the model has seen smaller crops only"
+                )
             event, sentence = (
                 ("finished", "training is finished")
                 if finished
@@ -213,12 +226,15 @@ class Session:
         )
         return batches if resident else on_device(batches, device=device)
 
-    def end_of_stage(self, images: int) -> int:
-        """The image at which a larger size begins, or the run ends."""
-        data, batch = self.plan.config.data, self.plan.config.training.batch_size
-        count = len(stages(data))
-        ends = [round_up(self.total_images * (place + 1) / count, batch) for place in range(count)]
-        return min(self.total_images, *(end for end in ends if end > images))
+    def begin_stage(self, progress: Progress) -> int:
+        """The image at which a larger size begins, or the run ends; a run that grows says so."""
+        data = self.plan.config.data
+        ends = stage_ends(data, total=self.total_images, batch=self.plan.config.training.batch_size)
+        end = min((end for end in ends if end > progress.images), default=self.total_images)
+        if len(ends) > 1:
+            size = size_at(progress.images, data, total=self.total_images)
+            self.tell("size", progress, f"training at {size} px until image {end:,}")
+        return end
 
     def advance(self, progress: Progress) -> Progress:
         """One step further."""
@@ -234,6 +250,7 @@ class Session:
         previews, validates, saves, logs = self._dues(before, progress)
         if logs:
             self._log(before, progress, rates)
+        saves = saves or ((previews or validates or logs) and self._has_long_not_saved(progress))
         if (previews or validates or saves) and self.engine.any_process(not self.learner.is_finite()):
             return self.roll_back(progress, "the weights were not finite")
         if previews:
@@ -256,8 +273,15 @@ class Session:
         def due(every: int) -> bool:
             return last or progress.images // every > before.images // every
 
-        logs = due(self.plan.config.training.log_every_images)
-        return first or due(self.preview_every), due(self.validate_every), due(self.checkpoint_every), logs
+        setting = self.plan.config.training
+        saves = last if setting.checkpoint_every_images is None else due(setting.checkpoint_every_images)
+        return first or due(self.preview_every), due(self.validate_every), saves, due(setting.log_every_images)
+
+    def _has_long_not_saved(self, progress: Progress) -> bool:
+        """Whether, without a setting that says it in images, it is time for a checkpoint (on any process, so that all take part)."""
+        if self.plan.config.training.checkpoint_every_images is not None:
+            return False
+        return self.engine.any_process(progress.elapsed_seconds - self.saved_seconds >= CHECKPOINT_SECONDS)
 
     def save(self, progress: Progress) -> None:
         """Write a checkpoint."""
@@ -272,7 +296,7 @@ class Session:
             )
             self._write_bad_files()
             write_report(self.folder.root, final=False)
-        self.saved_images = progress.images
+        self.saved_images, self.saved_seconds = progress.images, time.monotonic() - self.clock
         self.status.checkpoint_saved()
         self.engine.wait()
 

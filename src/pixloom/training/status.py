@@ -216,6 +216,15 @@ def format_number(value: float) -> str:
     return f"{value:.0f}" if 999.5 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
+def format_bytes(count: float) -> str:
+    """Memory as people read it.
+
+    >>> format_bytes(85 * 2**20), format_bytes(1.26 * 2**30)
+    ('85 MiB', '1.3 GiB')
+    """
+    return f"{count / 2**20:.0f} MiB" if count < 0.95 * 2**30 else f"{count / 2**30:.1f} GiB"
+
+
 def smooth(average: float | None, value: float, *, seconds: float, horizon_seconds: float) -> float:
     """An exponential moving average over unevenly spaced values: ``a + (1 - exp(-dt / horizon)) (v - a)``."""
     if average is None:

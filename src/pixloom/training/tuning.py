@@ -93,17 +93,21 @@ def tune(config: RunConfig, *, channels: tuple[int, int], say: Callable[[str], N
     if warning := busy():
         say(warning)
     best: dict[str, Any] = {name: value for name, value in DEFAULTS.items() if name in _open_settings(config)}
+    compiling: dict[str, float] = {}
     try:
         seconds = _seconds_alone(config, best | {"threads": config.compute.threads or threads}, channels=channels)
         say(f"{'as it is':28} {1000 * seconds:8.1f} ms a step")
         for change in _candidates(config, threads=threads):
             trial = _compare(config, {"threads": config.compute.threads or threads} | best, change, channels=channels, seconds=seconds)
-            if trial.chosen:
-                best, seconds = best | change, trial.seconds or seconds
+            if trial.chosen and trial.seconds is not None:
+                if "compile" in change:
+                    compiling = {"start_seconds": trial.start_seconds, "saved_seconds": (trial.former_seconds or seconds) - trial.seconds}
+                best, seconds = best | change, trial.seconds
             say(describe_trial(trial, change))
     finally:
         torch.set_num_threads(threads)
-    entry = {"settings": best, "seconds": seconds, "date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__}
+    date = datetime.now(UTC).date().isoformat()
+    entry = {"settings": best, "seconds": seconds, "compiling": compiling, "date": date, "torch": torch.__version__}
     write_text(place, json.dumps(entry, indent=1) + "\n")
     return best
 
@@ -114,9 +118,21 @@ def tuned(plan: Plan) -> Plan:
     remembered = recall(config, channels=plan.network_channels)
     choice = DEFAULTS | ({} if remembered is None else remembered["settings"])
     used = {name: value for name, value in choice.items() if name in _open_settings(config)}
+    if remembered is not None and used.get("compile") not in (None, "no") and (why := _too_short(plan, remembered)):
+        used, reasons = used | {"compile": "no"}, (*reasons, why)
     if remembered is not None and any(DEFAULTS.get(name) != value for name, value in used.items()):
         reasons = (*reasons, f"{_listed(used)}: the fastest here, as pixloom tune measured on {remembered.get('date', 'some day')}")
     return replace(plan, config=override(config, {f"compute.{name}": value for name, value in used.items()}), reasons=reasons)
+
+
+def _too_short(plan: Plan, remembered: Mapping[str, Any]) -> str | None:
+    """Why a run is not to be compiled: it has too few steps to win back the time that compiling takes. None where it has enough."""
+    training, compiling = plan.config.training, remembered["compiling"]
+    minutes = training.minutes or 0.0
+    steps = 60 * minutes / remembered["seconds"] if training.images is None else training.images / training.batch_size
+    if compiling["saved_seconds"] * steps >= compiling["start_seconds"]:
+        return None
+    return f"not compiled: {steps:,.0f} steps would save less than the {compiling['start_seconds']:.0f} s that compiling takes"
 
 
 def recall(config: RunConfig, *, channels: tuple[int, int]) -> dict[str, Any] | None:
@@ -125,6 +141,8 @@ def recall(config: RunConfig, *, channels: tuple[int, int]) -> dict[str, Any] | 
     with suppress(*unusable):  # it is a cache: whatever is wrong with it, there is none
         entry: dict[str, Any] = json.loads(_place(config, channels=channels).read_text(encoding="utf-8"))
         override(config, {f"compute.{name}": value for name, value in entry["settings"].items()})
+        if entry["settings"].get("compile", "no") != "no":
+            float(entry["seconds"]), float(entry["compiling"]["start_seconds"]), float(entry["compiling"]["saved_seconds"])
         return entry
     return None
 

@@ -1,0 +1,90 @@
+"""What the commands do that use a trained model: nothing here needs torch or settings before the model itself asks for them."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from pixloom.cli.bar import count_bar
+from pixloom.errors import ConfigError
+
+
+def translate(
+    model: Path,
+    inputs: Sequence[str],
+    *,
+    out: Path,
+    recursive: bool,
+    size: str,
+    seed: int,
+    image_format: str | None,
+    keep_alpha: bool,
+    overwrite: bool,
+    device: str,
+    runtime: str,
+) -> None:
+    """Translate files; exit code 2 when any failed."""
+    # openvino imports its converter where there is one, for a third of a second; nothing is converted in this process.
+    sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
+    from pixloom.inference.choice import find_model, open_model
+
+    opened, description = open_model(find_model(model), runtime=runtime, device=device)  # it loads while the rest is imported
+    from pixloom.inference.batch import find_jobs, translate_files
+    from pixloom.inference.translator import Translator
+
+    translator = Translator(opened, description)
+    working_size, channels = _working_size(size), translator.output_channels
+    jobs = find_jobs(
+        inputs, out=out, channels=channels, recursive=recursive, image_format=image_format, keep_alpha=keep_alpha, overwrite=overwrite
+    )
+    report = translate_files(
+        translator,
+        jobs,
+        out=out,
+        size=working_size,
+        seed=seed,
+        keep_alpha=keep_alpha,
+        overwrite=overwrite,
+        progress=count_bar("translating"),
+    )
+    for error in report.failed.values():
+        typer.echo(f"error: {error}", err=True)
+    for note, count in Counter(note for notes in report.notes.values() for note in notes).items():
+        typer.echo(f"note: {count} of {len(jobs)}: {note}", err=True)
+    failed = f", {len(report.failed)} failed" if report.failed else ""
+    typer.echo(f"{len(report.done)} of {len(jobs)} translated into {out} with {opened.name}{failed}")
+    if report.failed:
+        raise typer.Exit(2)
+
+
+def export(model: Path, *, out: Path | None, overwrite: bool) -> None:
+    """Export a model and say how far and how fast its translations are."""
+    from pixloom.inference.choice import find_model, is_exported
+
+    if out is None and not overwrite and is_exported(find_model(model)):
+        typer.echo("the export is up to date (--overwrite makes it and measures it anew)")
+        return
+    from pixloom.inference.export import export_onnx
+
+    exported = export_onnx(model, out=out, overwrite=overwrite, say=lambda line: print(line, file=sys.stderr, flush=True))
+    typer.echo(f"wrote {exported.path} ({exported.path.stat().st_size / 2**20:.1f} MiB)")
+    typer.echo(f"compared with torch at {', '.join(f'{width} x {height}' for height, width in exported.sizes)} pixels:")
+    for name, difference in exported.differences.items():
+        refused = "" if name in exported.seconds else "; too far, it will not be used"
+        typer.echo(f"  {name:12} differs by up to {difference.largest:.1e}, by {difference.mean:.1e} in the mean{refused}")
+    typer.echo(f"time for a picture of {exported.sizes[0][1]} x {exported.sizes[0][0]} pixels on this machine:")
+    for name, seconds in exported.seconds.items():
+        typer.echo(f"  {name:12} {1000 * seconds:8.1f} ms")
+
+
+def _working_size(text: str) -> Any:
+    if text in ("trained", "native"):
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"--size cannot be '{text}'", fix="trained, native, or a number of pixels")
+    return int(text)
