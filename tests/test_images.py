@@ -903,7 +903,7 @@ def test_16_bit_colour_names_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     with pytest.raises(images.PixloomError, match='pip install "imagecodecs'):
         images.write(Picture(RGB16), tmp_path / "a.png")
-    with pytest.raises(images.PixloomError, match=r"pixloom\[data\]"):
+    with pytest.raises(images.PixloomError, match='pip install "imagecodecs'):
         images.read(KINDS["png rgb16"][0])
 
 
