@@ -247,7 +247,7 @@ def test_validation_takes_a_small_share_of_a_run(pairs, tmp_path):
     made = Session(plan, RunFolder(tmp_path / "run"), Engine(config), quiet=True)
     judged = len(made.watch.examples)
     assert judged == len(plan.validation) > 0
-    assert made.validate_every == max(50, session.LEARNT_PER_JUDGED * judged)
+    assert made.validate_every == 300 // (300 // max(50, session.LEARNT_PER_JUDGED * judged))
 
 
 def test_a_second_run_in_the_same_place_is_refused(pairs, tmp_path):

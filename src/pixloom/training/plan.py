@@ -254,12 +254,12 @@ def load_pictures(plan: Plan, *, size: int, cache_gib: float) -> Pictures:
 
 
 def interval(setting: int | None, *, total: int, times: int, batch: int, least: int = SHORTEST_INTERVAL_IMAGES) -> int:
-    """An interval in images: as set, or so that it comes up a given number of times but not too often, in whole batches.
+    """An interval in images: as set, or an equal share of the run, of at most so many and none shorter than ``least``, in whole batches.
 
-    >>> interval(None, total=1000, times=10, batch=8), interval(None, total=30, times=10, batch=1)
-    (104, 50)
+    >>> interval(None, total=1000, times=10, batch=8), interval(None, total=120, times=10, batch=1)
+    (104, 60)
     """
-    return setting or round_up(max(SHORTEST_INTERVAL_IMAGES, least, total / times), batch)
+    return setting or round_up(total / max(1, min(times, total // max(SHORTEST_INTERVAL_IMAGES, least))), batch)
 
 
 def round_up(value: float, multiple: int) -> int:
