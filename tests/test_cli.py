@@ -174,7 +174,7 @@ def test_options_become_settings(console, pairs, tmp_path):
     options = ["--task", "pair", "--direction", "BtoA", "--layout", "folders", "--source", "B", "--target", "A", "--device", "cpu"]
     console.ok("train", pairs, "--out", tmp_path / "run", *TINY, "--images", "2", *options, "--set", "losses.pixel=l2")
     settings = yaml.safe_load((tmp_path / "run/config.yaml").read_text(encoding="utf-8"))
-    assert settings["task"] == {"name": "pair", "direction": "BtoA"}
+    assert settings["task"] == {"name": "pair", "direction": "BtoA", "options": {}}
     assert (settings["data"]["source_folder"], settings["data"]["target_folder"], settings["data"]["layout"]) == ("B", "A", "folders")
     assert settings["compute"]["device"] == "cpu"
     assert settings["losses"]["pixel"] == "l2"

@@ -512,7 +512,7 @@ def test_tune_measures_remembers_and_is_used(pairs, monkeypatch):
     lines = []
     plan = complete(config)
     assert tuned(plan).config.compute.memory_format == "contiguous"
-    assert tuned(plan).reasons == plan.reasons
+    assert "pixloom tune" in tuned(plan).reasons[-1]
     best = tune(config, channels=(1, 3), say=lines.append)
     assert best["memory_format"] == "channels_last"
     assert best["precision"] == "no"
@@ -554,6 +554,27 @@ def test_the_start_is_part_of_the_plan(pairs, monkeypatch):
     assert "100 images take about 2:15" in lines[-1]  # 100 s of steps are 80 % of the time, and the start comes on top
     minutes = override(config, {"training.images": None, "training.minutes": 1.0})
     assert with_minutes(complete(minutes), seconds_per_image=1.0, start_seconds=10.0).config.training.images == 40
+
+
+def test_an_untuned_run_names_tune_and_a_doubtful_one_says_so(pairs, monkeypatch):
+    config = tiny_config(pairs, compute__compile="no", compute__threads=1, compute__precision="no")
+    assert any("pixloom tune" in reason for reason in tuned(complete(config)).reasons)
+    monkeypatch.setattr(tuning, "busy", lambda: "this machine is busy")
+    monkeypatch.setattr(tuning, "_step", lambda config, settings, **_: lambda: 1.0 if settings["memory_format"] == "channels_last" else 2.0)
+    tune(config, channels=(1, 3), say=lambda _line: None)
+    assert tuned(complete(config)).reasons[-1].endswith("while the machine was busy")
+
+
+def test_what_is_the_machines_own_is_not_taken_from_another_run(pairs, tmp_path, monkeypatch):
+    from pixloom.cli import work
+
+    config = tiny_config(pairs, compute__memory_format="channels_last", compute__threads=1, compute__precision="bf16")
+    (tmp_path / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    place = {"layout": "auto", "source_folder": None, "target_folder": None}
+    wishes = dict.fromkeys(("task", "recipe_name", "size", "images", "minutes", "seed", "direction", "device"))
+    plan = work._plan(None, place=place, wishes=wishes, settings=["compute.threads=2"], config=tmp_path / "config.yaml")
+    compute = plan.config.compute
+    assert (compute.memory_format, compute.compile, compute.threads, compute.precision) == ("auto", "auto", 2, "bf16")
 
 
 def test_a_rejected_number_of_threads_does_not_reach_the_next_trial(pairs, monkeypatch):

@@ -19,6 +19,7 @@ from pixloom.methods import build_method
 from pixloom.nets import GENERATORS, NETWORKS, build
 from pixloom.nets.cost import critic_cost, generator_cost, generator_inputs, inference_bytes, network_cost, step_cost
 from pixloom.recipes import recipe
+from pixloom.tasks import build_task
 from pixloom.training import preflight
 from pixloom.training.learner import frozen, weighted_sum
 from pixloom.training.plan import complete
@@ -213,7 +214,7 @@ def test_torchs_own_counter_agrees_on_a_real_step(adversarial):
 
 def real_step(config, generator, critic, *, batch, size):
     """As the learner plays it, without the optimizers."""
-    method = build_method(config, generator=generator, critic=critic)
+    method = build_method(config, generator=generator, critic=critic, content=build_task(config.task).terms(config.losses))
     pictures = torch.zeros(batch, 3, size, size)
     example = Batch(source=pictures, target=pictures.clone(), ids=("",) * batch)
     outputs = method.translate(example)

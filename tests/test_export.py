@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import jaxtyping
 import numpy as np
@@ -595,12 +596,70 @@ def test_the_cache_lies_where_it_is_told(monkeypatch, tmp_path):
 def test_compiled_models_do_not_pile_up(monkeypatch, tmp_path):
     monkeypatch.setenv("PIXLOOM_CACHE", str(tmp_path))
     for number in range(runtimes._COMPILED_MODELS + 2):
-        folder = runtimes._compiled(f"{number:064x}"[::-1])
+        exported = SimpleNamespace(path=tmp_path / "model.onnx", tree={"digest": f"{number:064x}"[::-1]})
+        folder = runtimes.compiled_folder(exported)
         assert folder is not None
         os.utime(folder, (number, number))
     left = [path.name for path in sorted((tmp_path / "openvino").iterdir(), key=lambda path: path.stat().st_mtime)]
     assert len(left) == runtimes._COMPILED_MODELS
     assert folder.name in left
+
+
+def test_one_file_in_several_places_is_several_in_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("PIXLOOM_CACHE", str(tmp_path))
+    places = {runtimes.compiled_folder(SimpleNamespace(path=tmp_path / name, tree={"digest": "0" * 64})) for name in "ab"}
+    assert len(places) == 2
+
+
+def test_a_compiled_network_that_was_damaged_is_not_run(made, monkeypatch, tmp_path):
+    monkeypatch.setenv("PIXLOOM_CACHE", str(tmp_path))
+    exported = read_export(made["unet"][0] / EXPORT)
+    source = pictures(1, 3, 64, 64)
+    expected = EXPORTED["openvino"](exported).run(source, seed=0)
+    (blob,) = (tmp_path / "openvino").rglob("*.blob")
+    whole = blob.read_bytes()
+    blob.chmod(0o644)
+    middle = len(whole) // 2
+    blob.write_bytes(whole[:middle] + bytes(4096) + whole[middle + 4096 :])
+    assert np.array_equal(EXPORTED["openvino"](exported).run(source, seed=0), expected)
+    assert blob.read_bytes() != whole[:middle] + bytes(4096) + whole[middle + 4096 :]
+    kept = blob.stat().st_mtime_ns
+    EXPORTED["openvino"](exported).run(source, seed=0)
+    assert blob.stat().st_mtime_ns == kept  # what is whole is used again
+
+
+def test_a_model_that_changes_under_its_export_is_not_exported(model, quick, monkeypatch, tmp_path):
+    sums = iter(["1" * 64, "2" * 64])
+    monkeypatch.setattr(export, "read_description", lambda folder: (None, next(sums)))
+    with pytest.raises(ModelError, match="replaced while it was exported"):
+        export_onnx(model, out=tmp_path / "x.onnx")
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_abandoned_drafts_of_an_export_are_removed(model, quick, tmp_path):
+    old, new = tmp_path / ".x.onnx-abcdefgh.onnx", tmp_path / ".x.onnx-ijklmnop.onnx"
+    for draft in (old, new):
+        draft.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    export_onnx(model, out=tmp_path / "x.onnx")
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_an_export_that_was_not_measured_here_is_measured_and_kept(model, monkeypatch, capsys, tmp_path, on_cpu):
+    monkeypatch.setenv("PIXLOOM_CACHE", str(tmp_path / "new"))
+    written = (model / EXPORT).stat().st_mtime_ns
+    ran = Console(capsys).ok("export", model)
+    assert "up to date" in ran.out
+    assert "onnxruntime" in ran.out
+    assert "onnxruntime" not in Console(capsys).ok("export", model).out
+    assert (model / EXPORT).stat().st_mtime_ns == written
+
+
+def test_pictures_of_one_value_are_compared_apart(model, quick):
+    result = export_onnx(model, overwrite=True)
+    assert result.flat.keys() == result.differences.keys()
+    assert result.flat["onnxruntime"].largest <= 1e-4
 
 
 # --- In use --------------------------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from pixloom.errors import ConfigError, DataError, ImageError
 from pixloom.images import to_model
 
 
-def encode(source: np.ndarray, target: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+def encode(source: np.ndarray, target: np.ndarray | None, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
     return to_model(source), None if target is None else to_model(target)
 
 
@@ -339,7 +339,7 @@ def test_threads_end_with_the_generator(records: list[Record]) -> None:
 
 
 def test_errors_in_a_thread_reach_the_consumer(records: list[Record]) -> None:
-    def fail(source: np.ndarray, target: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    def fail(source: np.ndarray, target: np.ndarray | None, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         raise RuntimeError("the task is broken")
 
     with pytest.raises(RuntimeError, match="the task is broken"):
@@ -369,10 +369,10 @@ def test_a_batch_is_nobody_elses_memory(records: list[Record], batch_size: int) 
 def test_an_error_where_no_thread_works_reaches_the_consumer_too(records: list[Record]) -> None:
     broken = False
 
-    def fail(source: np.ndarray, target: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    def fail(source: np.ndarray, target: np.ndarray | None, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         if broken:
             raise RuntimeError("the task is broken")
-        return encode(source, target)
+        return encode(source, target, rng=rng)
 
     pictures = pictures_of(records, encode=fail)
     take(pictures, 7)
@@ -385,9 +385,9 @@ def test_an_error_where_no_thread_works_reaches_the_consumer_too(records: list[R
 def test_loading_works_ahead_but_not_without_end(records: list[Record]) -> None:
     calls: list[int] = []
 
-    def counted(source: np.ndarray, target: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    def counted(source: np.ndarray, target: np.ndarray | None, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         calls.append(1)
-        return encode(source, target)
+        return encode(source, target, rng=rng)
 
     pictures = pictures_of(records, encode=counted)
     stream = training_batches(pictures, batch_size=8, seed=0, start_image=0, size=16, flip=True)

@@ -118,9 +118,9 @@ def test_what_cannot_work_is_refused_as_on_the_host(records: list[Record]) -> No
 def test_every_example_is_read_and_encoded_once(records: list[Record]) -> None:
     encoded: list[int] = []
 
-    def encode(source: np.ndarray, target: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    def encode(source: np.ndarray, target: np.ndarray | None, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         encoded.append(1)
-        return Pair().encode(source, target)
+        return Pair().encode(source, target, rng=rng)
 
     pictures = Pictures(records, encode=encode, load_side=20, channels=(3, 3), cache_gib=0.0)
     expected = host(pictures_of(records), 35, batch_size=1)
@@ -151,8 +151,8 @@ def test_a_step_may_change_its_batch(records: list[Record], batch_size: int) -> 
 def test_nothing_is_left_when_the_batches_are_closed(records: list[Record]) -> None:
     kept: list[weakref.ref[np.ndarray]] = []
 
-    def encode(source: np.ndarray, target: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        x, y = Pair().encode(source, target)
+    def encode(source: np.ndarray, target: np.ndarray | None, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        x, y = Pair().encode(source, target, rng=rng)
         kept.append(weakref.ref(x))
         return x, y
 
@@ -169,7 +169,9 @@ def test_nothing_is_left_when_the_batches_are_closed(records: list[Record]) -> N
 @pytest.mark.parametrize("task", [Pair(), Colorize()], ids=["pair", "colorize"])
 def test_the_estimate_is_the_memory_that_is_used(records: list[Record], task: Task) -> None:
     pictures = pictures_of(records, task=task)
-    sides = [task.encode(one.source, one.target) for index in range(7) if (one := pictures.load(index)) is not None]
+    rng = np.random.default_rng(0)
+    loaded = [one for index in range(7) if (one := pictures.load(index)) is not None]
+    sides = [task.encode(one.source, one.target, rng=rng) for one in loaded]
     assert resident_bytes(pictures_of(records, task=task)) == sum(x.nbytes + y.nbytes for x, y in sides)
 
 

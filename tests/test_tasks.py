@@ -17,6 +17,7 @@ from pixloom.tasks import TASKS, build_task
 from pixloom.tasks.colorize import AB_SCALE, Colorize, lab_to_rgb, rgb_to_lab
 from pixloom.tasks.pair import Pair
 
+RNG = np.random.default_rng(0)
 PIXELS = arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3)))
 
 
@@ -81,27 +82,27 @@ def test_what_lies_outside_srgb_is_clipped():
 def test_colorize_encodes_l_and_ab_into_one_range(dtype):
     full = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
     image = (every_colour().astype(np.float64) / 255 * full).round(0 if full > 1 else 9).astype(dtype)
-    x, y = Colorize().encode(image, None)
+    x, y = Colorize().encode(image, None, rng=RNG)
     lab = rgb_to_lab(image.astype(np.float32) / np.float32(full))
     assert (x.shape[0], y.shape[0]) == (1, 2)
     assert x.dtype == y.dtype == np.float32
     assert max(np.abs(x).max(), np.abs(y).max()) <= 1.001
     assert np.allclose(x[0], lab[..., 0] / 50 - 1, atol=1e-4)
     assert np.allclose(y, lab[..., 1:].transpose(2, 0, 1) / 110, atol=1e-4)
-    assert np.array_equal(Colorize().encode_source(image), x)
+    assert np.array_equal(Colorize().encode_source(image, {}), x)
 
 
 @given(PIXELS)
 @settings(deadline=None)
 def test_the_true_colour_gives_the_picture_back(pixels):
-    _, y = Colorize().encode(pixels, None)
-    assert np.abs(Colorize().compose(y, pixels).astype(int) - pixels).max() <= 1
+    _, y = Colorize().encode(pixels, None, rng=RNG)
+    assert np.abs(Colorize().compose(y, pixels, {}).astype(int) - pixels).max() <= 1
 
 
 def test_sixteen_bits_come_back_as_sixteen_bits():
     pixels = np.random.default_rng(0).integers(0, 65536, (20, 20, 3), dtype=np.uint16)
-    _, y = Colorize().encode(pixels, None)
-    got = Colorize().compose(y, pixels)
+    _, y = Colorize().encode(pixels, None, rng=RNG)
+    got = Colorize().compose(y, pixels, {})
     assert got.dtype == np.uint16
     assert np.abs(got.astype(int) - pixels).max() <= 65  # 1e-3 of the range: float32 through cubes and cube roots
 
@@ -112,7 +113,7 @@ def test_the_lightness_is_the_sources_own_at_its_full_resolution(channels):
     rng = np.random.default_rng(0)
     source = rng.integers(80, 200, (64, 48, channels), dtype=np.uint8)
     colour = rng.uniform(-0.12, 0.12, (2, 16, 12)).astype(np.float32)
-    got = Colorize().compose(colour, source)
+    got = Colorize().compose(colour, source, {})
     assert got.shape == (64, 48, 3)
     wanted = rgb_to_lab(np.repeat(source, 3 // channels, axis=-1).astype(np.float32) / 255)[..., 0]
     inside = ((got > 0) & (got < 255)).all(axis=-1)
@@ -124,7 +125,7 @@ def test_the_lightness_is_the_sources_own_at_its_full_resolution(channels):
 
 def test_no_colour_leaves_a_grey_picture_grey():
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
-    got = Colorize().compose(np.zeros((2, 16, 16), dtype=np.float32), grey)
+    got = Colorize().compose(np.zeros((2, 16, 16), dtype=np.float32), grey, {})
     assert np.abs(got.astype(int) - grey).max() <= 1
 
 
@@ -132,7 +133,7 @@ def test_colour_is_predicted_at_the_working_size_and_spread_without_a_shift():
     source = np.full((32, 32, 1), 128, dtype=np.uint8)
     colour = np.zeros((2, 8, 8), dtype=np.float32)
     colour[0, :, 4:] = 0.3
-    got = rgb_to_lab(Colorize().compose(colour, source).astype(np.float32) / 255)[..., 1]
+    got = rgb_to_lab(Colorize().compose(colour, source, {}).astype(np.float32) / 255)[..., 1]
     assert np.abs(got[:, :12]).max() < 4
     assert got[:, 20:].min() > 25
     assert abs(got[0, 15] + got[0, 16] - 33) < 3  # the edge lies in the middle
@@ -140,7 +141,8 @@ def test_colour_is_predicted_at_the_working_size_and_spread_without_a_shift():
 
 def test_views_are_what_went_in_and_what_should_come_out():
     image = every_colour(51)
-    grey, colour = Colorize().views(image, None)
+    shown = Colorize().views(image, None, rng=RNG)
+    grey, colour = shown.source, shown.target
     assert np.array_equal(colour, image)
     assert np.abs(grey.astype(int) - grey[..., :1]).max() <= 1
     assert np.abs(rgb_to_lab(grey / np.float32(255))[..., 0] - rgb_to_lab(image / np.float32(255))[..., 0]).max() < 0.5
@@ -167,30 +169,32 @@ def test_direction_chooses_which_side_is_the_source():
     assert forward.channels(1, 3) == (1, 3)
     assert backward.channels(1, 3) == (3, 1)
     for task, (x, y) in ((forward, (a, b)), (backward, (b, a))):
-        seen_x, seen_y = task.encode(a, b)
+        seen_x, seen_y = task.encode(a, b, rng=RNG)
         assert seen_x.shape == (x.shape[2], 4, 5)
         assert np.array_equal(seen_x.transpose(1, 2, 0), x / np.float32(127.5) - 1)
         assert np.array_equal(seen_y.transpose(1, 2, 0), y / np.float32(127.5) - 1)
-        assert all(np.array_equal(got, wanted) for got, wanted in zip(task.views(a, b), (x, y), strict=True))
-        assert np.array_equal(task.encode_source(x), seen_x)
+        shown = task.views(a, b, rng=RNG)
+        assert np.array_equal(shown.source, x)
+        assert np.array_equal(shown.target, y)
+        assert np.array_equal(task.encode_source(x, {}), seen_x)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_pair_encoded_and_composed_is_itself(dtype):
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, (6, 7, 4), dtype=dtype)
-    assert np.array_equal(Pair().compose(Pair().encode_source(image), image), image)
+    assert np.array_equal(Pair().compose(Pair().encode_source(image, {}), image, {}), image)
 
 
 def test_an_output_takes_the_size_and_type_of_its_source():
     source = np.zeros((40, 30, 1), dtype=np.uint16)
-    got = Pair().compose(np.ones((3, 10, 8), dtype=np.float32), source)
+    got = Pair().compose(np.ones((3, 10, 8), dtype=np.float32), source, {})
     assert (got.shape, got.dtype) == ((40, 30, 3), np.uint16)
     assert (got == 65535).all()
 
 
 def test_pair_needs_a_partner():
     image = np.zeros((2, 2, 3), dtype=np.uint8)
-    for call in (lambda: Pair().channels(3, None), lambda: Pair().views(image, None), lambda: Pair().encode(image, None)):
+    for call in (lambda: Pair().channels(3, None), lambda: Pair().views(image, None, rng=RNG), lambda: Pair().encode(image, None, rng=RNG)):
         with pytest.raises(DataError, match="pair"):
             call()
 
@@ -203,10 +207,10 @@ def test_pair_needs_a_partner():
 def test_a_picture_can_be_encoded_and_composed_in_pieces(task, dtype):
     source = some_picture(40, 50, dtype=dtype)
     output = np.random.default_rng(1).uniform(-0.3, 0.3, (2 if task == Colorize() else 3, 40, 50)).astype(np.float32)
-    encoded, composed = task.encode_source(source), task.compose(output, source).astype(np.float64)
+    encoded, composed = task.encode_source(source, {}), task.compose(output, source, {}).astype(np.float64)
     for rows, columns in ((slice(0, 7), slice(0, 50)), (slice(7, 40), slice(3, 20)), (slice(39, 40), slice(49, 50))):
-        assert np.abs(task.encode_source(source[rows, columns]) - encoded[:, rows, columns]).max() < 1e-6
-        part = task.compose(output[:, rows, columns], source[rows, columns])
+        assert np.abs(task.encode_source(source[rows, columns], {}) - encoded[:, rows, columns]).max() < 1e-6
+        part = task.compose(output[:, rows, columns], source[rows, columns], {})
         assert np.abs(part - composed[rows, columns]).max() <= {np.uint8: 1, np.uint16: 2, np.float32: 1e-5}[dtype]
 
 
@@ -215,9 +219,9 @@ def test_a_picture_can_be_encoded_and_composed_in_pieces(task, dtype):
 def test_a_small_output_is_spread_over_a_large_picture_piece_by_piece(task, dtype, monkeypatch):
     source = some_picture(90, 120, dtype=dtype)
     output = np.random.default_rng(1).uniform(-0.3, 0.3, (2 if task == Colorize() else 3, 30, 40)).astype(np.float32)
-    whole = task.compose(output, source)
+    whole = task.compose(output, source, {})
     monkeypatch.setattr(images, "_AT_ONCE", 2000)
-    assert np.abs(task.compose(output, source) - whole.astype(np.float64)).max() <= {np.uint8: 1, np.uint16: 2, np.float32: 1e-5}[dtype]
+    assert np.abs(task.compose(output, source, {}) - whole.astype(np.float64)).max() <= {np.uint8: 1, np.uint16: 2, np.float32: 1e-5}[dtype]
 
 
 @pytest.mark.parametrize("side", ["small", "own"])
@@ -227,8 +231,8 @@ def test_a_large_picture_takes_little_memory_beside_its_result(task, side, monke
     source = np.full((1500, 2000, 3), 100, np.uint8)
     size = (100, 150) if side == "small" else source.shape[:2]
     output = np.zeros((2 if task == Colorize() else 3, *size), np.float32)
-    results = {"encode_source": task.encode_source(source).nbytes, "compose": source.nbytes}
-    work = {"encode_source": lambda: task.encode_source(source), "compose": lambda: task.compose(output, source)}
+    results = {"encode_source": task.encode_source(source, {}).nbytes, "compose": source.nbytes}
+    work = {"encode_source": lambda: task.encode_source(source, {}), "compose": lambda: task.compose(output, source, {})}
     for name, call in work.items():
         tracemalloc.start()
         try:

@@ -51,12 +51,14 @@ def installed(package: str) -> str | None:
         return None
 
 
+PROGRAMS = (".", ":!benchmarks/results")
+"""What of a checkout can change a measurement: all but what others have left."""
+
+
 def commit(checkout: Path) -> str | None:
     """The commit of a checkout, marked where files differ from it; None where it is no git checkout."""
-    answers = [
-        subprocess.run(["git", "-C", str(checkout), *command], capture_output=True, text=True, check=False)
-        for command in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-    ]
+    asked = ("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "--", *PROGRAMS)
+    answers = [subprocess.run(["git", "-C", str(checkout), *command], capture_output=True, text=True, check=False) for command in asked]
     if any(answer.returncode for answer in answers):
         return None
     return answers[0].stdout.strip() + (" with changes" if answers[1].stdout.strip() else "")

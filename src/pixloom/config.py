@@ -31,6 +31,7 @@ class TaskConfig(Section):
 
     name: str = Field("pair", description="a name in pixloom.tasks.TASKS")
     direction: Direction | None = Field(None, description="which side of a pair is the source; None means AtoB where it applies")
+    options: dict[str, Any] = Field(default_factory=dict, description="settings of the task by name, see docs/tasks.md")
 
 
 class DataConfig(Section):

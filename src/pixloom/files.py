@@ -84,7 +84,7 @@ def new_file(path: Path, *, what: str) -> Iterator[Path]:
         draft = Path(name)
         try:
             yield draft
-            _sync(draft)
+            sync(draft)
             draft.chmod(0o644)
             draft.replace(path)
         finally:
@@ -134,8 +134,8 @@ _DRAFT, _RETIRED = ".draft", ".retired"
 def _put_in_place(draft: Path, folder: Path) -> None:
     for path in draft.iterdir():
         path.chmod(0o644)  # safetensors makes files that nobody else may read
-        _sync(path)
-    _sync(draft)
+        sync(path)
+    sync(draft)
     draft.chmod(0o755)
     retired = _retired(folder)
     if folder.exists():
@@ -147,7 +147,7 @@ def _put_in_place(draft: Path, folder: Path) -> None:
         if retired.is_dir() and not folder.exists():
             retired.rename(folder)
         raise
-    _sync(folder.parent)
+    sync(folder.parent)
     shutil.rmtree(retired, ignore_errors=True)
 
 
@@ -155,7 +155,7 @@ def _retired(folder: Path) -> Path:
     return folder.parent / f".{folder.name}{_RETIRED}"
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Make sure that a file, or a folder's entries, are on the disk (Windows has no such call for what is open for reading)."""
     if os.name == "nt":
         return

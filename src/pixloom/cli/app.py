@@ -50,7 +50,7 @@ def train(
     data: Annotated[str | None, typer.Argument(help="A folder of pictures, or an index file (.csv, .jsonl).")] = None,
     *,
     out: Annotated[Path | None, typer.Option(help="The run folder to make, e.g. runs/x. Needed unless --dry-run.")] = None,
-    task: Annotated[str | None, typer.Option(help="pair or colorize; recognised when the data holds pairs.")] = None,
+    task: Annotated[str | None, typer.Option(help="A name from: pixloom recipes. Recognised (pair) when the data holds pairs.")] = None,
     recipe: Annotated[str | None, typer.Option(help="pix2pix when left out; see: pixloom recipes.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the training pictures in pixels; chosen from the data when left out.")] = None,
     images: Annotated[int | None, typer.Option(help="How many images to see in all.")] = None,
@@ -145,6 +145,9 @@ def translate(
             help="png, jpg, webp, bmp, tif or npy, in the most bits that it holds; else as the source, or the nearest that can hold it.",
         ),
     ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="For models that fill holes: a picture, white where the hole is, or a folder of them by name.")
+    ] = None,
     keep_alpha: Annotated[bool, typer.Option("--keep-alpha", help="Give the source's transparency back.")] = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -167,6 +170,7 @@ def translate(
         overwrite=overwrite,
         device=device,
         runtime=runtime,
+        mask=mask,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ import typer
 
 from pixloom.cli.bar import count_bar
 from pixloom.errors import ConfigError
+
+FLAT_DIFFERENCE = 1e-2
+"""From here on, about a grey level of 8 bits, a difference on pictures of a single colour is worth a word."""
 
 
 def translate(
@@ -27,6 +30,7 @@ def translate(
     overwrite: bool,
     device: str,
     runtime: str,
+    mask: Path | None,
 ) -> None:
     """Translate files; exit code 2 when any failed."""
     # openvino imports its converter where there is one, for a third of a second; nothing is converted in this process.
@@ -39,8 +43,17 @@ def translate(
 
     translator = Translator(opened, description)
     working_size, channels = _working_size(size), translator.output_channels
+    given = {} if mask is None else {"mask": mask}
+    translator.check_takes(given)
     jobs = find_jobs(
-        inputs, out=out, channels=channels, recursive=recursive, image_format=image_format, keep_alpha=keep_alpha, overwrite=overwrite
+        inputs,
+        out=out,
+        channels=channels,
+        recursive=recursive,
+        image_format=image_format,
+        keep_alpha=keep_alpha,
+        overwrite=overwrite,
+        given=given,
     )
     report = translate_files(
         translator,
@@ -64,10 +77,15 @@ def translate(
 
 def export(model: Path, *, out: Path | None, overwrite: bool) -> None:
     """Export a model and say how far and how fast its translations are."""
-    from pixloom.inference.choice import find_model, is_exported
+    from pixloom.inference.choice import find_model, is_exported, is_measured
 
-    if out is None and not overwrite and is_exported(find_model(model)):
-        typer.echo("the export is up to date (--overwrite makes it and measures it anew)")
+    folder = find_model(model)
+    if out is None and not overwrite and is_exported(folder):
+        typer.echo("the export is up to date (--overwrite makes it anew)")
+        if not is_measured(folder):
+            from pixloom.inference.export import measure
+
+            _print_seconds(measure(folder), what="a picture of the trained size")
         return
     from pixloom.inference.export import export_onnx
 
@@ -77,14 +95,22 @@ def export(model: Path, *, out: Path | None, overwrite: bool) -> None:
     for name, difference in exported.differences.items():
         refused = "" if name in exported.seconds else "; too far, it will not be used"
         typer.echo(f"  {name:12} differs by up to {difference.largest:.1e}, by {difference.mean:.1e} in the mean{refused}")
-    typer.echo(f"time for a picture of {exported.sizes[0][1]} x {exported.sizes[0][0]} pixels on this machine:")
-    for name, seconds in exported.seconds.items():
-        typer.echo(f"  {name:12} {1000 * seconds:8.1f} ms")
+    if (flat := max(difference.largest for difference in exported.flat.values())) > FLAT_DIFFERENCE:
+        typer.echo(
+            f"pictures of a single colour differ by up to {flat:.1e}: of those this network makes little but rounding, in torch as well"
+        )
+    _print_seconds(exported.seconds, what=f"a picture of {exported.sizes[0][1]} x {exported.sizes[0][0]} pixels")
+
+
+def _print_seconds(seconds: Mapping[str, float], *, what: str) -> None:
+    typer.echo(f"time for {what} on this machine:")
+    for name, value in seconds.items():
+        typer.echo(f"  {name:12} {1000 * value:8.1f} ms")
 
 
 def _working_size(text: str) -> Any:
     if text in ("trained", "native"):
         return text
-    if not text.isdecimal() or int(text) < 1:
+    if not (text.isdecimal() and len(text) < 10) or int(text) < 1:
         raise ConfigError(f"--size cannot be '{text}'", fix="trained, native, or a number of pixels")
     return int(text)

@@ -57,7 +57,8 @@ def tune(
     size, batch = plan.config.data.size, plan.config.training.batch_size
     typer.echo(f"{plan.config.generator.name} at {size} px, batch {batch}:")
     best = measure(plan.config, channels=plan.network_channels, say=typer.echo)
-    typer.echo(f"remembered: {', '.join(f'{name} {value}' for name, value in best.items())}; training with these networks will use it")
+    chosen = ", ".join(f"{name} {value}" for name, value in best.items()) or "as it is"
+    typer.echo(f"remembered: {chosen}; training with these networks will use it")
 
 
 def resume(run: Path, *, weights: Path | None) -> None:
@@ -194,6 +195,9 @@ _KEYS = {
 }
 """Options of ``train`` that are a setting of their own."""
 
+_MACHINES_OWN = {"compute.memory_format": "auto", "compute.compile": "auto", "compute.threads": None}
+"""What a run's config has from the machine that it ran on, and another run is to have from its own; the mathematics stay the same."""
+
 _LENGTHS = ("training.images", "training.minutes", "training.epochs")
 
 
@@ -245,7 +249,7 @@ def _plan(data: str | None, *, place: Mapping[str, Any], wishes: Mapping[str, An
     from pixloom.training.plan import complete, make_plan
 
     if config is not None:
-        return complete(override(load_config(config), _changes(data, place, wishes, parsed)))
+        return complete(override(load_config(config), _MACHINES_OWN | _changes(data, place, wishes, parsed)))
     if data is None:
         raise ConfigError("the data is missing", fix="name a folder of pictures, or a run's config with --config")
     given = {name: value for name, value in wishes.items() if value is not None}

@@ -4,7 +4,7 @@ All randomness is a pure function of the seed and of where a sample stands in th
 
     order of pass p           permutation drawn from SeedSequence([seed, 0, p])
     sample i                  position i mod n of pass i div n
-    crop and flip of sample i drawn from SeedSequence([seed, 1, i])
+    crop and flip of sample i drawn from SeedSequence([seed, 1, i]), and after them whatever the task leaves to chance
 
 so the number of images seen is all the state that a resumed run needs, and the number of processes changes nothing.
 
@@ -14,6 +14,7 @@ thread would take the core from the network for as long, and for the two switche
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -33,10 +34,29 @@ from pixloom.data.pairs import align, probe_channels, read_pair
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, DataError, PixloomError
 
-__all__ = ["Encode", "Example", "Examples", "Loaded", "Pictures", "evaluation_batches", "probe_channels", "read_pair", "training_batches"]
+__all__ = [
+    "Encode",
+    "Example",
+    "Examples",
+    "Loaded",
+    "Pictures",
+    "evaluation_batches",
+    "own_rng",
+    "probe_channels",
+    "read_pair",
+    "training_batches",
+]
 
-Encode = Callable[[np.ndarray, np.ndarray | None], tuple[np.ndarray, np.ndarray | None]]
-"""The task's: H W C pixels of source and target -> C H W float32 in [-1, 1], in memory of their own."""
+
+class Encode(Protocol):
+    """The task's: H W C pixels of source and target, and where chance comes from -> C H W float32 in [-1, 1], in memory of their own."""
+
+    def __call__(
+        self, source: np.ndarray, target: np.ndarray | None, /, *, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Encode an example."""
+        ...
+
 
 WORKERS = max(1, min(8, (os.cpu_count() or 2) - 1))
 """Decoding threads; reading and resizing leave the interpreter lock free."""
@@ -45,7 +65,7 @@ AHEAD = 2
 """Batches prepared ahead of the one in use."""
 
 
-Draw = Callable[[int, int], transforms.Crop]
+Draw = Callable[[np.random.Generator, int, int], transforms.Crop]
 """Draws the crop of a sample from the height and width of its picture."""
 
 
@@ -91,8 +111,8 @@ class Examples(Protocol):
         """Whether an example is at hand, so that cutting it reads no file."""
         ...
 
-    def cut(self, index: int, draw: Draw, *, size: int) -> Example | None:
-        """A square of an example; None when it is bad."""
+    def cut(self, index: int, draw: Draw, *, size: int, rng: np.random.Generator) -> Example | None:
+        """A square of an example, what chance decides drawn from ``rng``; None when it is bad."""
         ...
 
 
@@ -107,6 +127,7 @@ class Pictures:
         load_side: short side in pixels.
         channels: of source and target pictures; None for the target when the task makes it from the source.
         cache_gib: memory for decoded pictures in GiB, per process.
+        nearest: whether source and target are label maps, of which the nearest pixel is taken when they are resized.
 
     Attributes:
         bad: why an example could not be used, by its id; filled as they are met.
@@ -114,10 +135,17 @@ class Pictures:
     """
 
     def __init__(
-        self, records: Sequence[Record], *, encode: Encode, load_side: int, channels: tuple[int, int | None], cache_gib: float
+        self,
+        records: Sequence[Record],
+        *,
+        encode: Encode,
+        load_side: int,
+        channels: tuple[int, int | None],
+        cache_gib: float,
+        nearest: tuple[bool, bool] = (False, False),
     ) -> None:
         self.records = tuple(records)
-        self.encode, self.load_side, self.channels = encode, load_side, channels
+        self.encode, self.load_side, self.channels, self.nearest = encode, load_side, channels, nearest
         self.bad: dict[str, str] = {}
         self.resized: dict[str, str] = {}
         self._room = cache_gib * 2**30
@@ -145,10 +173,10 @@ class Pictures:
                 self.bad.setdefault(record.id, _reason(error))
             return None
 
-    def cut(self, index: int, draw: Draw, *, size: int) -> Example | None:
+    def cut(self, index: int, draw: Draw, *, size: int, rng: np.random.Generator) -> Example | None:
         """A square of the example at a place in the records, encoded; None when it is bad."""
         loaded = self.load(index)
-        return None if loaded is None else _encoded(self.encode, loaded, draw(*loaded.source.shape[:2]), size=size)
+        return None if loaded is None else _encoded(self.encode, loaded, draw(rng, *loaded.source.shape[:2]), size=size, rng=rng)
 
     def _keep(self, index: int, loaded: Loaded) -> Loaded:
         """What was decoded; kept where there is still room. Nothing is thrown out: a pass asks for each once, in a new order."""
@@ -162,16 +190,16 @@ class Pictures:
         source, target = read_pair(record, self.channels)
         if target is not None:
             size = f"{target.shape[1]}x{target.shape[0]}"
-            target, resized = align(source, target)
+            target, resized = align(source, target, nearest=self.nearest[1])
             if resized:
                 with self._lock:
                     self.resized[record.id] = f"the target was resized from {size} to {source.shape[1]}x{source.shape[0]}"
-            target = self._fitted(target)
-        return Loaded(record.id, self._fitted(source), target)
+            target = self._fitted(target, nearest=self.nearest[1])
+        return Loaded(record.id, self._fitted(source, nearest=self.nearest[0]), target)
 
-    def _fitted(self, pixels: np.ndarray) -> np.ndarray:
+    def _fitted(self, pixels: np.ndarray, *, nearest: bool) -> np.ndarray:
         # Halves of a side-by-side file are views: laid out anew, so that the whole file is not kept in memory.
-        return transforms.planar(transforms.fit(pixels, short_side=self.load_side))
+        return transforms.planar(transforms.fit(pixels, short_side=self.load_side, nearest=nearest))
 
 
 def training_batches(
@@ -233,14 +261,14 @@ def evaluation_batches(pictures: Pictures, *, size: int, batch_size: int = 1) ->
 def _training_example(examples: Examples, image: int, *, seed: int, size: int, flip: bool) -> Example:
     """Sample ``image`` of the run: the example at its position of the pass, or the next good one after it."""
 
-    def draw(height: int, width: int) -> transforms.Crop:
-        rng = np.random.default_rng(np.random.SeedSequence([seed, 1, image]))
+    def draw(rng: np.random.Generator, height: int, width: int) -> transforms.Crop:
         return transforms.draw_crop(rng, height=height, width=width, size=size, flip=flip)
 
     epoch, position = divmod(image, len(examples))
     order = _order(seed, epoch, len(examples))
     for step in range(len(order)):
-        example = examples.cut(int(order[(position + step) % len(order)]), draw, size=size)
+        rng = np.random.default_rng(np.random.SeedSequence([seed, 1, image]))
+        example = examples.cut(int(order[(position + step) % len(order)]), draw, size=size, rng=rng)
         if example is not None:
             return example
     reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(examples.bad.items())[:3])
@@ -262,11 +290,20 @@ def _evaluation_example(pictures: Pictures, index: int, *, size: int) -> Example
     loaded = pictures.load(index)
     if loaded is None:
         return None
-    source = transforms.fit(loaded.source, short_side=size)
-    target = None if loaded.target is None else transforms.fit(loaded.target, short_side=size)
+    source = transforms.fit(loaded.source, short_side=size, nearest=pictures.nearest[0])
+    target = None if loaded.target is None else transforms.fit(loaded.target, short_side=size, nearest=pictures.nearest[1])
     height, width = source.shape[:2]
     crop = transforms.center_crop(height=height, width=width, size=size)
-    return _encoded(pictures.encode, Loaded(loaded.id, source, target), crop, size=size)
+    return _encoded(pictures.encode, Loaded(loaded.id, source, target), crop, size=size, rng=own_rng(loaded.id))
+
+
+def own_rng(id: str) -> np.random.Generator:
+    """Chance that is an example's own: the same whenever it is judged or shown.
+
+    >>> own_rng("a").integers(1000) == own_rng("a").integers(1000)
+    True
+    """
+    return np.random.default_rng(list(hashlib.blake2b(id.encode(errors="surrogateescape"), digest_size=16).digest()))
 
 
 def as_example(id: str, source: np.ndarray, target: np.ndarray | None) -> Example:
@@ -278,9 +315,9 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
-def _encoded(encode: Encode, loaded: Loaded, crop: transforms.Crop, *, size: int) -> Example:
+def _encoded(encode: Encode, loaded: Loaded, crop: transforms.Crop, *, size: int, rng: np.random.Generator) -> Example:
     target = None if loaded.target is None else transforms.apply(crop, loaded.target, size=size)
-    return as_example(loaded.id, *encode(transforms.apply(crop, loaded.source, size=size), target))
+    return as_example(loaded.id, *encode(transforms.apply(crop, loaded.source, size=size), target, rng=rng))
 
 
 def _batches(

@@ -44,7 +44,7 @@ def read_pair(record: Record, channels: tuple[int, int | None] | None) -> tuple[
     return source.pixels, target
 
 
-def align(source: Pixels, target: Pixels) -> tuple[Pixels, bool]:
+def align(source: Pixels, target: Pixels, *, nearest: bool = False) -> tuple[Pixels, bool]:
     """The target at the size of the source, and whether it had to be resized for that.
 
     Raises:
@@ -59,7 +59,7 @@ def align(source: Pixels, target: Pixels) -> tuple[Pixels, bool]:
             why="their aspect ratios differ by more than 1 %",
             fix="crop or pad one of them",
         )
-    return resize(target, height=height, width=width), True
+    return resize(target, height=height, width=width, nearest=nearest), True
 
 
 def same_aspect(source: Pixels, target: Pixels) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pixloom.data.batch import Batch, pinned
-from pixloom.data.loading import Draw, Example, Pictures, as_example, training_batches
+from pixloom.data.loading import Draw, Example, Pictures, as_example, own_rng, training_batches
 from pixloom.data.pairs import header_of
 from pixloom.data.sources import Record
 from pixloom.data.transforms import Crop, fitted_size
@@ -91,11 +91,11 @@ class _Resident:
     def holds(self, index: int) -> bool:
         return index in self._kept
 
-    def cut(self, index: int, draw: Draw, *, size: int) -> Example | None:
+    def cut(self, index: int, draw: Draw, *, size: int, rng: np.random.Generator) -> Example | None:
         example = self._kept.get(index) or self._uploaded(index)
         if example is None:
             return None
-        crop = draw(*example.source.shape[1:])
+        crop = draw(rng, *example.source.shape[1:])
         target = None if example.target is None else _cut(example.target, crop, size=size)
         return Example(example.id, _cut(example.source, crop, size=size), target)
 
@@ -103,7 +103,7 @@ class _Resident:
         loaded = self._pictures.load(index)
         if loaded is None:
             return None
-        example = as_example(loaded.id, *self._pictures.encode(loaded.source, loaded.target))
+        example = as_example(loaded.id, *self._pictures.encode(loaded.source, loaded.target, rng=own_rng(loaded.id)))
         target = None if example.target is None else self._copied(example.target)
         return self._kept.setdefault(index, Example(example.id, self._copied(example.source), target))
 
@@ -131,5 +131,5 @@ def _bytes_per_pixel(pictures: Pictures) -> int:
     """Of source and target together, seen by encoding a single pixel."""
     pixel = [None if channels is None else np.zeros((1, 1, channels), dtype=np.uint8) for channels in pictures.channels]
     assert pixel[0] is not None, "every example has a source"
-    source, target = pictures.encode(pixel[0], pixel[1])
+    source, target = pictures.encode(pixel[0], pixel[1], rng=own_rng(""))
     return source.nbytes + (0 if target is None else target.nbytes)

@@ -13,7 +13,7 @@ import torch
 
 from pixloom import __version__
 from pixloom.config import DataConfig, load_config
-from pixloom.data.loading import Pictures, probe_channels
+from pixloom.data.loading import Pictures, own_rng, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.data.transforms import apply, center_crop
 from pixloom.errors import ConfigError, DataError, ImageError
@@ -23,7 +23,7 @@ from pixloom.images import Picture, to_model, with_channels
 from pixloom.inference.translator import Translator, find_model
 from pixloom.metrics.judging import Estimate, Judged, Judges, Verdict, judge, load_judges
 from pixloom.modelfile import WEIGHTS
-from pixloom.tasks.base import Task
+from pixloom.tasks.base import Shown, Task
 
 __all__ = ["Estimate", "Evaluation", "evaluate", "judge", "load_judges", "save"]
 
@@ -39,11 +39,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Example:
-    """One picture pair at the working size: H W C pixels of what goes in and of what should come out."""
+    """One example at the working size, as people see it."""
 
     id: str
-    source: np.ndarray
-    target: np.ndarray
+    shown: Shown
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Examples:
         crop = center_crop(height=height, width=width, size=self.size)
         source = apply(crop, loaded.source, size=self.size)
         target = None if loaded.target is None else apply(crop, loaded.target, size=self.size)
-        return Example(loaded.id, *self.task.views(source, target))
+        return Example(loaded.id, self.task.views(source, target, rng=own_rng(loaded.id)))
 
 
 def evaluate(
@@ -125,7 +124,14 @@ def evaluate(
     listing = with_holdout(discover(data, paired=main.task.needs_pairs), share=_holdout(Path(model), data))
     split, records = choose_records(listing, split=split, limit=limit)
     examples = open_examples(records, task=main.task, size=main.description.size)
-    judges = load_judges(weights=weights, lpips=lpips, features=features, colour="colourfulness" in main.task.metrics, device=main.device)
+    judges = load_judges(
+        weights=weights,
+        lpips=lpips,
+        features=features,
+        colour="colourfulness" in main.task.metrics,
+        common=main.task.common_metrics,
+        device=main.device,
+    )
     verdicts, missing = compare(translators, examples, judges=judges, seed=seed, progress=progress)
     best = verdicts.pop(name)
     worst_ids, best_ids = ranked(best.rows, num_shown=NUM_SHOWN)
@@ -190,7 +196,8 @@ def open_examples(records: Sequence[Record], *, task: Task, size: int) -> Exampl
     source, target = probe_channels(records)
     task.channels(source, target if task.needs_pairs else None)
     channels = (source, target if task.needs_pairs else None)
-    return Examples(Pictures(records, encode=task.encode, load_side=size, channels=channels, cache_gib=1.0), task, size)
+    pictures = Pictures(records, encode=task.encode, load_side=size, channels=channels, cache_gib=1.0, nearest=task.labels)
+    return Examples(pictures, task, size)
 
 
 def compare(
@@ -208,15 +215,16 @@ def compare(
     for name, translator in translators.items():
 
         def translate(example: Example, translator: Translator = translator) -> Picture:
-            return translator.translate(_picture(example.source), seed=seed)
+            return translated(translator, example.shown, seed=seed)
 
         contender = _contender(name, examples, show=translate, progress=progress)
-        verdicts[name] = judge(contender, judges=judges, seed=seed, real=real)
+        verdicts[name] = judge(contender, judges=judges, seed=seed, real=real, summary=examples.task.totals)
         real = verdicts[name].real
         missing |= verdicts[name].missing
     try:
-        shown = _contender(INPUT, examples, show=lambda example: _picture(example.source), progress=progress)
-        verdicts[INPUT] = judge(shown, judges=judges, seed=seed, real=real)
+        baseline = examples.task.input_baseline
+        shown = _contender(INPUT, examples, show=lambda example: _picture(baseline(example.shown)), progress=progress)
+        verdicts[INPUT] = judge(shown, judges=judges, seed=seed, real=real, summary=examples.task.totals)
     except ImageError as error:
         missing["baseline: the input itself"] = error.what
     return verdicts, missing
@@ -266,8 +274,7 @@ def _contender(name: str, examples: Examples, *, show: Callable[[Example], Pictu
     """What one contender makes of every example, in the target's channels."""
     done = 0
     for done, example in enumerate(examples, start=1):
-        prediction = with_channels(show(example), example.target.shape[-1])
-        yield Judged(example.id, _tensor(prediction.pixels), _tensor(example.target))
+        yield judged(example, show(example), task=examples.task)
         if progress:
             progress(name, done, len(examples))
     if not done:
@@ -275,12 +282,26 @@ def _contender(name: str, examples: Examples, *, show: Callable[[Example], Pictu
         raise DataError("none of the pictures can be used", why=reasons, fix="run pixloom inspect on the data")
 
 
+def translated(translator: Translator, shown: Shown, *, seed: int = 0) -> Picture:
+    """What a translator makes of an example, from what a person would give it."""
+    return translator.translate(_picture(shown.source), seed=seed, given=shown.given)
+
+
+def judged(example: Example, prediction: Picture, *, task: Task) -> Judged:
+    """A prediction beside what it should be, in the target's channels, with what the task measures."""
+    pixels = with_channels(prediction, example.shown.target.shape[-1]).pixels
+    measured = task.measure(example.shown, pixels)
+    return Judged(example.id, _tensor(pixels), _tensor(example.shown.target), measured.row, measured.counts)
+
+
 def _strips(ids: Sequence[str], *, examples: Examples, translator: Translator, seed: int) -> dict[str, np.ndarray]:
     """Source | output | target of some examples."""
     places = {record.id: place for place, record in enumerate(examples.pictures.records)}
     loaded = [example for name in ids if (example := examples.load(places[name])) is not None]
     return {
-        example.id: strip(example.source, translator.translate(_picture(example.source), seed=seed).pixels, example.target)
+        example.id: strip(
+            examples.task.input_baseline(example.shown), translated(translator, example.shown, seed=seed).pixels, example.shown.target
+        )
         for example in loaded
     }
 

@@ -88,8 +88,11 @@ def save(evaluation: Evaluation, folder: Path, *, overwrite: bool = False) -> No
 
 
 def ranked(rows: Sequence[Mapping[str, Any]], *, num_shown: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Ids of the worst and of the best pictures, worst and best first, by LPIPS where it is there, else SSIM, else PSNR."""
-    metric = next(name for name in ("lpips", "ssim", "psnr") if all(name in row for row in rows))
+    """Ids of the worst and of the best pictures, worst and best first, by LPIPS where it is there, else SSIM, else PSNR, else the first."""
+    there = [name for name in ("lpips", "ssim", "psnr", *rows[0]) if name != "id" and all(name in row for row in rows)]
+    if not there:
+        return (), ()
+    metric = there[0]
     ids = [row["id"] for row in sorted(rows, key=lambda row: row[metric], reverse=metric not in HIGHER_IS_BETTER)]
     return tuple(ids[:num_shown]), tuple(reversed(ids[num_shown:][-num_shown:]))
 

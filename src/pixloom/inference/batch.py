@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -37,10 +37,11 @@ _MEMORY = 2**29  # bytes that pictures on their way may take before another one 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to translate, and where the result goes."""
+    """One file to translate, where the result goes, and files that the task wants beside it, by name."""
 
     source: Path
     out: Path
+    given: Mapping[str, Path] = field(default_factory=dict, hash=False, compare=False)
 
 
 @dataclass
@@ -67,6 +68,7 @@ def find_jobs(
     image_format: str | None = None,
     keep_alpha: bool = False,
     overwrite: bool = False,
+    given: Mapping[str, Path] | None = None,
 ) -> list[Job]:
     """The files that some inputs (files, folders, patterns) mean, and where their translations go.
 
@@ -81,9 +83,11 @@ def find_jobs(
         image_format: the format of all translations.
         keep_alpha: whether translations have the transparency of their sources.
         overwrite: whether existing files may be replaced; a source never is.
+        given: what the task wants beside each picture, by name: a file for all of them, or a folder that holds one of the same relative
+            name for each, whatever its suffix.
 
     Raises:
-        DataError: an input that is not there or holds no pictures, or two sources with one output.
+        DataError: a picture for which nothing is given; an input that is not there or holds no pictures, or two sources with one output.
         OutputError: an unknown or unfit format, or an output that exists already.
     """
     suffix = None if image_format is None else _wished_suffix(image_format, channels=channels, keep_alpha=keep_alpha)
@@ -93,14 +97,15 @@ def find_jobs(
     for text in inputs:
         for source, relative in _expand(text, out=out, recursive=recursive):
             chosen = suffix or _fitting_suffix(source, channels=channels, keep_alpha=keep_alpha)
-            job = Job(source, out / relative.with_suffix(chosen))
+            beside = {name: _beside(place, relative, name=name) for name, place in (given or {}).items()}
+            job = Job(source, out / relative.with_suffix(chosen), beside)
             other = jobs.setdefault(job.out, job)
             if other is not job and other.source.resolve() != source.resolve():
                 raise DataError(
                     "two pictures would have one output",
                     where=f"{jobs[job.out].source} and {source}",
                     why=str(job.out),
-                    fix="translate them into two folders, or leave --format out",
+                    fix="translate them into two folders, or in two commands",
                 )
     _check_untaken(list(jobs.values()), overwrite=overwrite)
     return list(jobs.values())
@@ -199,7 +204,7 @@ def _flow(
         while left or incoming or outgoing:
             while left and len(incoming) < ahead and sum(step.memory for step in (*incoming, *outgoing)) < _MEMORY:
                 job = left.popleft()
-                incoming.append(_Step(job, _memory_for(job.source), pool.submit(_prepared, translator, job.source, wishes=wishes)))
+                incoming.append(_Step(job, _memory_for(job.source), pool.submit(_prepared, translator, job, wishes=wishes)))
             if incoming:
                 together = _next_together(incoming, most=translator.batch_size)
                 outgoing.extend(_translated(translator, together, wishes=wishes, pool=pool, tell=lambda share: tell(len(outgoing) + share)))
@@ -286,8 +291,9 @@ def _results(
     ]
 
 
-def _prepared(translator: Translator, source: Path, *, wishes: _Wishes) -> Prepared:
-    return translator.prepare(read(source), size=wishes.size)
+def _prepared(translator: Translator, job: Job, *, wishes: _Wishes) -> Prepared:
+    given = {name: read(path).pixels for name, path in job.given.items()}
+    return translator.prepare(read(job.source), size=wishes.size, given=given)
 
 
 def _write(results: list[Callable[[], Picture]], path: Path, *, overwrite: bool) -> tuple[str, ...]:
@@ -356,6 +362,18 @@ def _expand(text: str, *, out: Path, recursive: bool) -> list[tuple[Path, Path]]
     siblings = [name for name in os.listdir(path.parent) if not name.startswith(".")] if path.parent.is_dir() else []
     fix = nearest(path.name, siblings) if 0 < len(siblings) <= 20 else "check the path"
     raise DataError("there is no such picture or folder", where=text, fix=fix)
+
+
+def _beside(place: Path, relative: Path, *, name: str) -> Path:
+    """The file that is given beside a picture: the one that is for all, or the one of its name."""
+    if place.is_file():
+        return place
+    if not place.is_dir():
+        raise DataError(f"there is no such {name}", where=place, fix=f"give a picture for all, or a folder of them, with --{name}")
+    found = [path for path in sorted((place / relative.parent).glob(f"{glob.escape(relative.stem)}.*")) if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise DataError(f"there is no {name} for this picture", where=place / relative, fix=f"give one of its name with --{name}")
+    return found[0]
 
 
 def _in_folder(folder: Path, *, out: Path, recursive: bool) -> list[Path]:

@@ -84,13 +84,17 @@ def fresh_export(folder: Path) -> Exported:
 
 
 def is_exported(folder: Path) -> bool:
-    """Whether a model folder holds a whole export of the model as it is now, measured on this machine."""
+    """Whether a model folder holds a whole export of the model as it is now."""
     try:
-        exported = fresh_export(folder)
-        exported.check()
+        fresh_export(folder).check()
     except ModelError:
         return False
-    return bool(_remembered(exported.sha256))
+    return True
+
+
+def is_measured(folder: Path) -> bool:
+    """Whether it is known how fast the export in a model folder is here."""
+    return bool(_remembered(fresh_export(folder).sha256))
 
 
 def find_model(path: Path) -> Path:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import glob
 import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 from pixloom.errors import ConfigError, ModelError, OutputError, require
 from pixloom.files import new_file
-from pixloom.inference.choice import find_model, installed, remember
+from pixloom.inference.choice import find_model, fresh_export, installed, remember
 from pixloom.inference.onnxfile import EXPORT, Dropped, Signature, metadata, read_export
 from pixloom.inference.runtimes import EXPORTED, OnnxRuntime, Runtime, TorchRuntime, signature_of
 from pixloom.inference.tiling import TILE
@@ -33,6 +34,8 @@ MOST_DIFFERENCE = 1e-4
 _MOST_BYTES = 2 * 2**30 - 2**20  # of a file of protocol buffers
 _MOST_ROUNDS, _ENOUGH_SECONDS = 5, 20.0
 _SEED = 0
+OLD_SECONDS = 3600
+"""The age from which on an unfinished file is taken for abandoned."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,15 @@ class Export:
         sizes: height and width of the pictures on which it was compared, the trained size first.
         differences: from torch by runtime. A runtime beside ONNX Runtime that differs by more than :data:`MOST_DIFFERENCE` has no time.
         seconds: per picture of the trained size, by runtime; what ``auto`` goes by from now on.
+        flat: how far runtimes are from torch on pictures of one value. Instance norm divides by a deviation of nearly nothing there, layer
+            after layer, so that of a network that has it only rounding is left, in torch as well.
     """
 
     path: Path
     sizes: tuple[tuple[int, int], ...]
     differences: dict[str, Difference]
     seconds: dict[str, float]
+    flat: dict[str, Difference]
 
 
 def export_onnx(
@@ -88,7 +94,9 @@ def export_onnx(
         raise OutputError("the file exists already", where=path, fix="choose another --out, or replace it with --overwrite")
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, extra="export", purpose="exporting a model")
-    (generator, description), (_, sha256) = load_model(folder), read_description(folder)
+    _remove_drafts(path)
+    sha256 = read_description(folder)[1]
+    generator, description = load_model(folder)
     say("exporting the model; this takes a minute ...")
     reference = TorchRuntime(generator, description.inference, device="cpu")
     network, signature = _as_onnx(generator, description)
@@ -105,14 +113,47 @@ def export_onnx(
                 why=f"values in [-1, 1] differ by up to {differences['onnxruntime'].largest:.2g}, and {MOST_DIFFERENCE:.0e} is allowed",
                 fix="use the model with torch, and report this with the model's config.json",
             )
+        if read_description(folder)[1] != sha256:
+            raise ModelError(
+                "the model was replaced while it was exported", where=folder, why="a training wrote a better one", fix="try again"
+            )
     for name in installed():
         if name not in runtimes:  # these keep what they compile by the file's place, so it has to be there
             runtimes[name] = EXPORTED[name](read_export(path))
             differences[name] = compare(runtimes[name], sources, expected)
+    flat = [np.full_like(sources[0], value) for value in (-1.0, 1.0)]
+    expected_flat = [reference.run(source, seed=_SEED) for source in flat]
+    flat_differences = {name: compare(runtime, flat, expected_flat) for name, runtime in runtimes.items()}
     agreeing = {name: runtime for name, runtime in runtimes.items() if differences[name].largest <= MOST_DIFFERENCE}
     seconds = _seconds({"torch": reference, **agreeing}, sources[0])
     remember(sha256, seconds)
-    return Export(path, tuple(source.shape[2:] for source in sources), differences, seconds)
+    return Export(path, tuple(source.shape[2:] for source in sources), differences, seconds, flat_differences)
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """Time torch and the runtimes that are here on the export in a model folder, and remember it for ``auto``; seconds by name.
+
+    Raises:
+        ModelError: there is no export of the model as it is now.
+    """
+    exported = fresh_export(folder)
+    generator, description = load_model(folder)
+    reference = TorchRuntime(generator, description.inference, device="cpu")
+    sources = _sources(description, exported.signature)
+    expected = [reference.run(source, seed=_SEED) for source in sources]
+    runtimes = {name: EXPORTED[name](exported) for name in installed()}
+    agreeing = {name: one for name, one in runtimes.items() if compare(one, sources, expected).largest <= MOST_DIFFERENCE}
+    seconds = _seconds({"torch": reference, **agreeing}, sources[0])
+    remember(exported.sha256, seconds)
+    return seconds
+
+
+def _remove_drafts(path: Path) -> None:
+    """Those that killed exports to the same place left an hour ago or more."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}-*{path.suffix}"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > OLD_SECONDS:
+                draft.unlink()
 
 
 def compare(runtime: Runtime, sources: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> Difference:

@@ -5,18 +5,21 @@ All of them draw the same noise from the same seed, so that a picture does not d
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from pixloom.errors import ConfigError, ModelError, PixloomError, require
-from pixloom.files import cache_folder
+from pixloom.errors import ConfigError, ModelError, OutputError, PixloomError, require
+from pixloom.files import cache_folder, checksum, sync, write_text
 from pixloom.inference.onnxfile import Dropped, Exported, Signature
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 _CUDA_BATCH = 16  # a batch of 256 x 256 pixels is a large picture; not measured on a GPU
 _COMPILED_MODELS = 4  # that OpenVINO's cache holds; each takes as much disk as the weights
+_NOTE = "checksums.json"  # beside a compiled network
 _PRIME = 2**31 - 1
 
 
@@ -135,9 +139,14 @@ class OpenVino:
         openvino = require("openvino", extra="openvino", purpose="running an exported model in OpenVINO")
         self.exported.check()  # before anything of it is kept in a cache
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}  # some processors would take bf16
-        folder = _compiled(self.exported.tree["digest"])
-        settings |= {} if folder is None else {"CACHE_DIR": str(folder)}
-        return openvino.Core().compile_model(self.exported.path, "CPU", settings).create_infer_request()
+        folder = compiled_folder(self.exported)
+        if folder is not None:
+            drop_unproven(folder)
+            settings |= {"CACHE_DIR": str(folder)}
+        request = openvino.Core().compile_model(self.exported.path, "CPU", settings).create_infer_request()
+        if folder is not None:
+            prove(folder)
+        return request
 
 
 EXPORTED: dict[str, Callable[[Exported], Runtime]] = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
@@ -264,9 +273,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _compiled(digest: str) -> Path | None:
-    """The folder of a file's compiled form in the user's cache; those of the files used longest ago go. None where it cannot be."""
-    folder = cache_folder() / "openvino" / digest[:32]
+def compiled_folder(exported: Exported) -> Path | None:
+    """Where the compiled form of a file is kept in the user's cache; those of the files used longest ago go. None where it cannot be.
+
+    By content and place, as OpenVINO tells files apart by their place.
+    """
+    place = hashlib.sha256(str(exported.path.absolute()).encode(errors="surrogateescape")).hexdigest()
+    folder = cache_folder() / "openvino" / f"{exported.tree['digest'][:24]}-{place[:8]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.touch()
@@ -275,3 +288,34 @@ def _compiled(digest: str) -> Path | None:
     except OSError:
         return None
     return folder
+
+
+def drop_unproven(folder: Path) -> None:
+    """Remove what is not, byte for byte, what :func:`prove` noted: it would be run unseen."""
+    known = _noted(folder)
+    with suppress(OSError):
+        if any(known.get(path.name) != checksum(path) for path in _blobs(folder)):
+            for path in (*_blobs(folder), folder / _NOTE):
+                path.unlink(missing_ok=True)
+
+
+def prove(folder: Path) -> None:
+    """Note the checksums of compiled networks that are new, once they are on the disk."""
+    known, blobs = _noted(folder), _blobs(folder)
+    if {path.name for path in blobs} != set(known):
+        with suppress(OSError, OutputError):  # then it is compiled again the next time
+            for path in blobs:
+                sync(path)
+            write_text(folder / _NOTE, json.dumps({path.name: checksum(path) for path in blobs}))
+
+
+def _blobs(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _NOTE)
+
+
+def _noted(folder: Path) -> dict[str, str]:
+    try:
+        tree = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+        return dict(tree) if isinstance(tree, dict) else {}
+    except (OSError, ValueError):
+        return {}

@@ -83,7 +83,7 @@ def choose_tiling(*, radius: int | None, multiple: int) -> Tiling:
         return Tiling(2 * margin + _down(TILE - 2 * margin, multiple), margin, multiple, False, "translated in tiles")
     why = "the network looks at the whole picture" if radius is None else f"the network looks {radius} pixels far"
     fade = _up(_FADE, multiple)
-    note = f"translated in tiles that fade into each other, not as a whole: {why}"
+    note = f"translated in tiles that fade into each other, since {why}: not quite what the whole at once would be"
     return Tiling(max(_down(TILE, multiple), 2 * fade), fade // 2, multiple, True, note)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +21,7 @@ from pixloom.inference.choice import open_model
 from pixloom.inference.runtimes import Runtime, TorchRuntime
 from pixloom.inference.tiling import MAX_PIXELS_AT_ONCE, Progress, Tiling, bands, choose_tiling, plan_tiles, tiled
 from pixloom.modelfile import DESCRIPTION, ModelDescription, load_model, read_description, save_model
-from pixloom.tasks import Task, build_task
+from pixloom.tasks import Given, Task, build_task
 
 if TYPE_CHECKING:
     import torch
@@ -41,10 +41,12 @@ class Prepared:
         picture: in the channels that the model takes.
         values: what the network sees, (C, H, W) float32 in [-1, 1]; None: too many pixels for that, :meth:`Translator.translate` goes
             through them piece by piece.
+        given: what was given beside the picture, of its height and width.
     """
 
     picture: Picture
     values: np.ndarray | None
+    given: Given = field(default_factory=dict)
 
 
 class Translator:
@@ -126,7 +128,9 @@ class Translator:
         """Channels of the translated pictures."""
         return self.task.output_channels(int(self.description.generator.options["target_channels"]))
 
-    def __call__(self, things: Any, *, size: Size = "trained", seed: int = 0, keep_alpha: bool = False) -> Any:
+    def __call__(
+        self, things: Any, *, size: Size = "trained", seed: int = 0, keep_alpha: bool = False, given: Mapping[str, Any] | None = None
+    ) -> Any:
         """Translate a path, PIL image, array, tensor or list of them, and give the same kind back (a path gives a PIL image).
 
         Args:
@@ -135,6 +139,7 @@ class Translator:
             size: the short side at which the network works: ``trained``, ``native`` (the picture's own) or a number of pixels.
             seed: of the noise z, for generators that have noise or dropout; the same seed gives the same picture.
             keep_alpha: give the source's transparency back (of paths and PIL images; arrays and tensors have none).
+            given: what the task wants beside the source, by name (``mask``): paths, PIL images or arrays, the same for all of a list.
 
         Returns:
             Pictures of the sources' sizes; PIL images in 8 bits where Pillow has no mode for more.
@@ -144,17 +149,24 @@ class Translator:
             ConfigError: an impossible size or seed.
         """
         if isinstance(things, (list, tuple)):
-            return [self(thing, size=size, seed=seed, keep_alpha=keep_alpha) for thing in things]
+            return [self(thing, size=size, seed=seed, keep_alpha=keep_alpha, given=given) for thing in things]
         if "torch" in sys.modules and isinstance(things, sys.modules["torch"].Tensor):
-            return self._translate_tensor(things, size=size, seed=seed)
-        translated = self.translate(as_picture(things), size=size, seed=seed, keep_alpha=keep_alpha)
+            return self._translate_tensor(things, size=size, seed=seed, given=given)
+        translated = self.translate(as_picture(things), size=size, seed=seed, keep_alpha=keep_alpha, given=as_given(given))
         if isinstance(things, np.ndarray):
             pixels = translated.pixels.astype(things.dtype, copy=False) if things.dtype.kind == "f" else translated.pixels
             return pixels[..., 0] if things.ndim == 2 and translated.channels == 1 else pixels
         return to_pil(translated if fits_pil(translated) else to_depth(translated, np.dtype(np.uint8)))
 
     def translate(
-        self, picture: Picture, *, size: Size = "trained", seed: int = 0, keep_alpha: bool = False, progress: Progress | None = None
+        self,
+        picture: Picture,
+        *,
+        size: Size = "trained",
+        seed: int = 0,
+        keep_alpha: bool = False,
+        given: Given | None = None,
+        progress: Progress | None = None,
     ) -> Picture:
         """Translate one decoded picture; the one way through, everything else converts.
 
@@ -163,6 +175,7 @@ class Translator:
             size: the short side at which the network works, see :meth:`__call__`.
             seed: of the noise.
             keep_alpha: give the source's transparency back.
+            given: what the task wants beside the picture, by name, of its height and width.
             progress: called with the share that is done while a picture goes through in tiles.
 
         Raises:
@@ -170,24 +183,31 @@ class Translator:
             ImageError: the picture has channels that the model does not take, or needs more memory than there is.
             ModelError: the network fails on it.
         """
-        prepared = self.prepare(picture, size=size)
+        prepared = self.prepare(picture, size=size, given=given)
         if prepared.values is None:
             pixels = self._through_bands(prepared.picture.pixels, seed=seed, progress=progress)
             return _finished(pixels, prepared.picture, keep_alpha=keep_alpha, note=self._tiling.note)
         output = self.generate(prepared.values[None], seed=seed, progress=progress)[0]
         return self.finish(prepared, output, keep_alpha=keep_alpha)
 
-    def prepare(self, picture: Picture, *, size: Size = "trained") -> Prepared:
+    def prepare(self, picture: Picture, *, size: Size = "trained", given: Given | None = None) -> Prepared:
         """The first of the three steps of :meth:`translate`, which needs no network: what the network is to see.
 
         Raises:
-            ConfigError: an impossible size.
-            ImageError: the picture has channels that the model does not take.
+            ConfigError: an impossible size, or something given that the task does not take.
+            ImageError: the picture has channels that the model does not take, or what is given is missing or of another size.
         """
-        picture = self.accept(picture)
+        picture, given = self.accept(picture), given or {}
+        self._check_given(given, size=picture.pixels.shape[:2])
         if size == "native" and self.task.pixelwise and _is_large(picture.pixels.shape[:2]):
             return Prepared(picture, None)
-        return Prepared(picture, self.task.encode_source(self._at_working_size(picture.pixels, size)))
+        pixels = self._at_working_size(picture.pixels, size)
+        height, width = pixels.shape[:2]
+        near = {
+            name: extra if extra.shape[:2] == (height, width) else resize(extra, height=height, width=width, nearest=True)
+            for name, extra in given.items()
+        }
+        return Prepared(picture, self.task.encode_source(pixels, near), given)
 
     def generate(self, values: np.ndarray, *, seed: int = 0, progress: Progress | None = None) -> np.ndarray:
         """The second step: G on encoded pictures of one size, whatever that is; each comes out as it would alone.
@@ -227,7 +247,8 @@ class Translator:
     def finish(self, prepared: Prepared, output: np.ndarray, *, keep_alpha: bool = False) -> Picture:
         """The third step, which needs no network: the picture of the source's size and depth from the output (C', H, W)."""
         note = self._tiling.note if _is_large(output.shape[-2:]) else None
-        return _finished(self.task.compose(output, prepared.picture.pixels), prepared.picture, keep_alpha=keep_alpha, note=note)
+        pixels = self.task.compose(output, prepared.picture.pixels, prepared.given)
+        return _finished(pixels, prepared.picture, keep_alpha=keep_alpha, note=note)
 
     def accept(self, picture: Picture) -> Picture:
         """The picture in the channels that the model's sources have."""
@@ -240,7 +261,7 @@ class Translator:
         if not self.description.inference.dropout:
             return choose_tiling(radius=signature.radius, multiple=signature.size_multiple)
         tiling = choose_tiling(radius=None, multiple=signature.size_multiple)
-        return replace(tiling, note="translated in tiles that fade into each other, not as a whole: every tile has the same dropout")
+        return replace(tiling, note="translated in tiles that fade into each other, each with the same dropout")
 
     def _run(self, values: np.ndarray, *, seed: int) -> np.ndarray:
         """The network on pictures (B, C, H, W) of any size."""
@@ -260,14 +281,42 @@ class Translator:
             rows, columns = plan_tiles(height, width, tile=tiling.tile, margin=tiling.margin, multiple=tiling.multiple, blend=tiling.blend)
 
             def read(down: slice, across: slice) -> np.ndarray:
-                return self.task.encode_source(pixels[down, across])[None]
+                return self.task.encode_source(pixels[down, across], {})[None]
 
             for kept, band in bands(lambda part: self._run(part, seed=seed), read, rows=rows, columns=columns, progress=progress):
-                result[kept] = self.task.compose(band[0], pixels[kept])
+                result[kept] = self.task.compose(band[0], pixels[kept], {})
         return result
 
+    def check_takes(self, given: Iterable[str]) -> None:
+        """Refuse what the task does not take beside a picture, and the lack of what it does.
+
+        Raises:
+            ConfigError: naming it.
+        """
+        names = set(given)
+        for name in sorted(names - set(self.task.takes)):
+            raise ConfigError(f"the task '{self.task.name}' takes no {name}", fix=f"leave --{name} out")
+        for name in self.task.takes:
+            if name not in names:
+                raise ConfigError(f"the task '{self.task.name}' needs a {name} beside the picture", fix=f"give it with --{name}")
+
+    def _check_given(self, given: Given, *, size: tuple[int, ...]) -> None:
+        self.check_takes(given)
+        for name in self.task.takes:
+            if given[name].shape[:2] != size:
+                height, width = given[name].shape[:2]
+                raise ImageError(
+                    f"the {name} has another size than the picture",
+                    why=f"{width} x {height} and {size[1]} x {size[0]} pixels",
+                    fix=f"give a {name} of the picture's size",
+                )
+
     def _at_working_size(self, source: np.ndarray, size: Size) -> np.ndarray:
-        if size == "native":
+        if self.task.native and size not in ("trained", "native"):
+            raise ConfigError(
+                f"the task '{self.task.name}' works at the picture's own size", why=f"the size is {size}", fix="leave --size out"
+            )
+        if size == "native" or self.task.native:
             return source
         side = self.description.size if size == "trained" else size
         if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= math.isqrt(MAX_PIXELS):
@@ -281,13 +330,13 @@ class Translator:
         )
         return resize(source, height=height, width=width)
 
-    def _translate_tensor(self, images: torch.Tensor, *, size: Size, seed: int) -> torch.Tensor:
+    def _translate_tensor(self, images: torch.Tensor, *, size: Size, seed: int, given: Mapping[str, Any] | None) -> torch.Tensor:
         import torch
 
         if images.ndim == 4:
             if not len(images):
                 raise ImageError("the batch is empty", fix="give at least one picture")
-            return torch.stack([self._translate_tensor(image, size=size, seed=seed) for image in images])
+            return torch.stack([self._translate_tensor(image, size=size, seed=seed, given=given) for image in images])
         if images.ndim != 3 or not images.is_floating_point():
             raise ImageError(
                 f"a tensor of shape {tuple(images.shape)} and type {images.dtype} is no picture",
@@ -297,8 +346,13 @@ class Translator:
         if not (np.isfinite(values).all() and np.abs(values).max(initial=0.0) <= 1.0 + 1e-5):
             raise ImageError("a tensor picture has values outside [-1, 1]", fix="scale it: x * 2 - 1 for x in [0, 1]")
         picture = Picture(pixels=from_model(values, dtype=np.float32), alpha=None, notes=())
-        translated = self.translate(picture, size=size, seed=seed)
+        translated = self.translate(picture, size=size, seed=seed, given=as_given(given))
         return torch.from_numpy(to_model(translated.pixels)).to(images)
+
+
+def as_given(given: Mapping[str, Any] | None) -> Given:
+    """What is given beside a picture, whatever it is given as, as pixels."""
+    return {name: as_picture(thing).pixels for name, thing in (given or {}).items()}
 
 
 def working_size(height: int, width: int, *, short_side: int, multiple: int = 1) -> tuple[int, int]:
@@ -334,7 +388,10 @@ def _is_large(size: tuple[int, ...]) -> bool:
 
 def _finished(pixels: np.ndarray, source: Picture, *, keep_alpha: bool, note: str | None) -> Picture:
     notes = source.notes if note is None else (*source.notes, note)
-    return Picture(pixels=pixels, alpha=source.alpha if keep_alpha else None, notes=notes)
+    alpha, (height, width) = source.alpha if keep_alpha else None, pixels.shape[:2]
+    if alpha is not None and alpha.shape != (height, width):
+        alpha = resize(alpha[..., None], height=height, width=width)[..., 0]
+    return Picture(pixels=pixels, alpha=alpha, notes=notes)
 
 
 @contextmanager

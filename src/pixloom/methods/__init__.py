@@ -7,7 +7,7 @@ from torch import nn
 from pixloom.config import RunConfig
 from pixloom.errors import ConfigError, nearest
 from pixloom.methods.base import Method
-from pixloom.methods.conditional import Conditional, Regression
+from pixloom.methods.conditional import Conditional, Content, Regression
 
 __all__ = ["METHODS", "Method", "build_method", "check_method"]
 
@@ -32,9 +32,9 @@ def check_method(config: RunConfig) -> None:
         )
 
 
-def build_method(config: RunConfig, *, generator: nn.Module, critic: nn.Module | None) -> Method:
-    """The method of a config over its networks (which may be wrapped for several processes)."""
+def build_method(config: RunConfig, *, generator: nn.Module, critic: nn.Module | None, content: Content) -> Method:
+    """The method of a config over its networks (which may be wrapped for several processes), with the content terms of its task."""
     check_method(config)
     if critic is None:
-        return Regression(generator, losses=config.losses)
-    return Conditional(generator, critic, losses=config.losses)
+        return Regression(generator, content=content)
+    return Conditional(generator, critic, losses=config.losses, content=content)

@@ -8,22 +8,25 @@ may be any pair in ``pixloom.losses.adversarial.ADVERSARIAL``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pixloom.config import LossConfig
 from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError, nearest
 from pixloom.losses.adversarial import ADVERSARIAL
 from pixloom.losses.penalties import gradient_penalty
-from pixloom.losses.pixels import PIXEL
 from pixloom.methods.base import Outputs
 from pixloom.nets.layers import bare, has_batch_norm
 from pixloom.shapes import Images, Scalar
 
 T = TypeVar("T")
+
+Content = Mapping[str, tuple[float, Callable[[Tensor, Tensor, Tensor], Tensor]]]
+"""Name of a content term -> its weight, and the function of (output, source, target), each (batch, channels, height, width)."""
 
 
 class Conditional:
@@ -32,17 +35,18 @@ class Conditional:
     Args:
         generator: G(x, c, z).
         critic: D(x, y, c).
-        losses: which adversarial pair, which content term, and the weights.
+        losses: which adversarial pair, and its weights.
+        content: the content terms with their weights, by name.
 
     Raises:
         ConfigError: an unknown loss, or a gradient penalty on a critic with batch norm (it couples the pictures of a batch, so that the
             penalty is not one picture's; Gulrajani et al. 2017, section 4).
     """
 
-    def __init__(self, generator: nn.Module, critic: nn.Module, *, losses: LossConfig) -> None:
+    def __init__(self, generator: nn.Module, critic: nn.Module, *, losses: LossConfig, content: Content) -> None:
         self.generator, self.critic = generator, critic
         self.adversarial = _lookup(ADVERSARIAL, losses.adversarial, setting="losses.adversarial")
-        self.pixel = _lookup(PIXEL, losses.pixel, setting="losses.pixel")
+        self.content = content
         penalty = losses.gradient_penalty_weight
         if penalty is None:
             penalty = 10.0 if losses.adversarial == "wasserstein" else 0.0
@@ -54,7 +58,7 @@ class Conditional:
             )
         self.weights = {
             "adversarial": losses.adversarial_weight,
-            "pixel": losses.pixel_weight,
+            **{name: weight for name, (weight, _) in content.items()},
             "real": losses.critic_weight,
             "fake": losses.critic_weight,
             "relativistic": losses.critic_weight,
@@ -86,7 +90,7 @@ class Conditional:
         if self.adversarial.needs_real:
             with torch.no_grad():
                 real_logits, _ = self.critic(batch.source, real, condition)
-        return {"adversarial": self.adversarial.generator(real_logits, fake_logits), "pixel": self.pixel(outputs.fake, real)}
+        return {"adversarial": self.adversarial.generator(real_logits, fake_logits), **_content_terms(self.content, batch, outputs)}
 
 
 class Regression:
@@ -94,10 +98,9 @@ class Regression:
 
     critic = None
 
-    def __init__(self, generator: nn.Module, *, losses: LossConfig) -> None:
-        self.generator = generator
-        self.pixel = _lookup(PIXEL, losses.pixel, setting="losses.pixel")
-        self.weights = {"pixel": losses.pixel_weight}
+    def __init__(self, generator: nn.Module, *, content: Content) -> None:
+        self.generator, self.content = generator, content
+        self.weights = {name: weight for name, (weight, _) in content.items()}
 
     def translate(self, batch: Batch) -> Outputs:
         """G(x, c, z)."""
@@ -108,8 +111,12 @@ class Regression:
         return {}
 
     def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
-        """The content term."""
-        return {"pixel": self.pixel(outputs.fake, _target(batch))}
+        """The content terms."""
+        return _content_terms(self.content, batch, outputs)
+
+
+def _content_terms(content: Content, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
+    return {name: term(outputs.fake, batch.source, _target(batch)) for name, (_, term) in content.items()}
 
 
 def draw_noise(generator: nn.Module, batch: Batch) -> torch.Tensor | None:

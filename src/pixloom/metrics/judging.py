@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,9 @@ from pixloom.metrics.weights import find_weights
 PSNR_CAP = 100.0
 """In dB: what an infinite PSNR (equal pictures) counts as in a mean."""
 
-HIGHER_IS_BETTER = frozenset({"psnr", "ssim"})
+HIGHER_IS_BETTER = frozenset(
+    {"psnr", "ssim", "hole_psnr", "psnr_y", "ssim_y", "miou", "dice", "pixel_accuracy", "class_accuracy", "target_accuracy"}
+)
 """Metrics in which more is better; colourfulness has no better, all others are distances."""
 
 LEAST_FOR_SETS = 6
@@ -39,11 +42,18 @@ class Estimate:
 
 
 class Judged(NamedTuple):
-    """What is compared: an id and two pictures (channels, height, width) of one shape in [-1, 1]."""
+    """What is compared: an id and two pictures (channels, height, width) of one shape in [-1, 1], and what a task measured on them.
+
+    Attributes:
+        row: the task's own numbers.
+        counts: what is added up over pictures before the task makes numbers of it.
+    """
 
     id: str
     prediction: Tensor
     target: Tensor
+    row: Mapping[str, float] = MappingProxyType({})
+    counts: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class Judges:
         lpips: None where its weights are not here.
         features: None where distances between sets are not wanted or not possible.
         colour: whether colourfulness means something.
+        common: whether PSNR and SSIM mean something.
         device: where the networks are.
         missing: metric -> why it cannot be computed and how to get it.
     """
@@ -61,15 +72,20 @@ class Judges:
     lpips: LPIPS | None = None
     features: Features | None = None
     colour: bool = False
+    common: bool = True
     device: str = "cpu"
     missing: Mapping[str, str] = field(default_factory=dict)
 
     def protocol(self) -> dict[str, Any]:
         """How each metric is computed, with the checksums of the weights."""
-        record: dict[str, Any] = {
-            "psnr": f"data range 2 on [-1, 1], per picture over all channels; equal pictures count as {PSNR_CAP:g} dB in a mean",
-            "ssim": "Wang et al. 2004 on [0, 1]: Gaussian window 11 x 11, sigma 1.5, mean over channels, windows wholly inside",
-        }
+        record: dict[str, Any] = (
+            {}
+            if not self.common
+            else {
+                "psnr": f"data range 2 on [-1, 1], per picture over all channels; equal pictures count as {PSNR_CAP:g} dB in a mean",
+                "ssim": "Wang et al. 2004 on [0, 1]: Gaussian window 11 x 11, sigma 1.5, mean over channels, windows wholly inside",
+            }
+        )
         if self.lpips:
             record["lpips"] = {"network": self.lpips.net, "version": "0.1", "sha256": self.lpips.sha256}
         if self.features:
@@ -113,6 +129,7 @@ def load_judges(
     lpips: str | None = "squeeze",
     features: str | None = "auto",
     colour: bool = False,
+    common: bool = True,
     device: str | torch.device = "cpu",
 ) -> Judges:
     """Load what the metrics look through; what is not here is noted in ``missing`` and said so in every report.
@@ -122,12 +139,15 @@ def load_judges(
         lpips: the network of LPIPS, "squeeze" or "alex"; None: no LPIPS.
         features: a name in ``FEATURES``; "auto": the first of inception-768 and squeeze that is here; None: no distances between sets.
         colour: whether colourfulness is measured.
+        common: whether pictures are compared as pictures; else nothing is loaded, and only what a task measures counts.
         device: where to compute.
 
     Raises:
         ConfigError: an unknown name.
         DependencyError: features asked for by name are not here.
     """
+    if not common:
+        return Judges(common=False, device=str(device))
     missing: dict[str, str] = {}
     network: LPIPS | None = None
     if lpips is not None:
@@ -146,7 +166,14 @@ def load_judges(
     return Judges(lpips=network, features=found, colour=colour, device=str(device), missing=missing)
 
 
-def judge(predictions: Iterable[Judged], *, judges: Judges, seed: int = 0, real: Tensor | None = None) -> Verdict:
+def judge(
+    predictions: Iterable[Judged],
+    *,
+    judges: Judges,
+    seed: int = 0,
+    real: Tensor | None = None,
+    summary: Callable[[np.ndarray], Mapping[str, float]] | None = None,
+) -> Verdict:
     """Measure one contender, a picture at a time.
 
     Args:
@@ -154,6 +181,7 @@ def judge(predictions: Iterable[Judged], *, judges: Judges, seed: int = 0, real:
         judges: from :func:`load_judges`.
         seed: of the bootstrap and of the floors' splits.
         real: ``Verdict.real`` of another contender on the same pictures, which saves computing it again.
+        summary: makes numbers of the sum of the counts of all pictures.
 
     Raises:
         ConfigError: no pictures, or a prediction that is not finite or not of its target's shape.
@@ -162,7 +190,8 @@ def judge(predictions: Iterable[Judged], *, judges: Judges, seed: int = 0, real:
     fakes: list[Tensor] = []
     reals: list[Tensor] = []
     missing = dict(judges.missing)
-    for name, prediction, target in predictions:
+    total: np.ndarray | None = None
+    for name, prediction, target, own, counts in predictions:
         if prediction.shape != target.shape:
             raise ConfigError(f"the prediction is {tuple(prediction.shape)} and the target {tuple(target.shape)}", where=name)
         if not prediction.isfinite().all():
@@ -170,7 +199,8 @@ def judge(predictions: Iterable[Judged], *, judges: Judges, seed: int = 0, real:
         pair = prediction[None].cpu(), target[None].cpu()  # the formulas need double precision, which not every device has
         row, unable = measure(*pair, judges=judges)
         missing |= unable
-        rows.append({"id": name, **row})
+        rows.append({"id": name, **row, **own})
+        total = counts if total is None or counts is None else total + counts
         if judges.features and _looks_at(judges.features.spec.smallest, pair[0]):
             fakes.append(judges.features(pair[0]).cpu())
             reals += [judges.features(pair[1]).cpu()] if real is None else []
@@ -180,6 +210,8 @@ def judge(predictions: Iterable[Judged], *, judges: Judges, seed: int = 0, real:
         real = torch.cat(reals) if reals else real
     distances, floors, unable = set_distances(real, fakes, judges=judges, seed=seed)
     means = {metric: estimate([row[metric] for row in rows if metric in row], seed=seed) for metric in _metrics(rows)}
+    if summary is not None and total is not None:
+        means = {metric: Estimate(value) for metric, value in summary(total).items()} | means
     ordered = {metric: means.pop(metric) for metric in ("lpips",) if metric in means} | distances | means
     return Verdict(means=ordered, floors=floors, rows=rows, missing=missing | unable, real=real)
 
@@ -187,6 +219,8 @@ def judge(predictions: Iterable[Judged], *, judges: Judges, seed: int = 0, real:
 @torch.no_grad()
 def measure(prediction: Tensor, target: Tensor, *, judges: Judges) -> tuple[dict[str, float], dict[str, str]]:
     """The measures of one pair (1, channels, height, width), and those that cannot be taken with the reason."""
+    if not judges.common:
+        return {}, {}
     row, missing = {"psnr": float(psnr(prediction, target))}, {}
     if _side(prediction) >= SSIM_WINDOW:
         row["ssim"] = float(ssim(prediction, target))

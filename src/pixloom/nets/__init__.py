@@ -13,9 +13,10 @@ from pixloom.errors import ConfigError, nearest
 from pixloom.nets.discriminators import ImageCritic, PatchCritic, PixelCritic
 from pixloom.nets.encoder_decoder import EncoderDecoder
 from pixloom.nets.resnet import ResNet
+from pixloom.nets.shuffle import Shuffle
 from pixloom.nets.unet import UNet
 
-GENERATORS: dict[str, type[nn.Module]] = {"encoder_decoder": EncoderDecoder, "unet": UNet, "resnet": ResNet}
+GENERATORS: dict[str, type[nn.Module]] = {"encoder_decoder": EncoderDecoder, "unet": UNet, "resnet": ResNet, "shuffle": Shuffle}
 """Networks that translate."""
 
 CRITICS: dict[str, type[nn.Module]] = {"patch": PatchCritic, "pixel": PixelCritic, "image": ImageCritic}

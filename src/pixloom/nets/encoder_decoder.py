@@ -5,14 +5,14 @@ from __future__ import annotations
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from pixloom.nets.layers import NORMS, Condition, Norm, Pictures, refuse_condition, with_noise
+from pixloom.nets.layers import NORMS, Condition, Head, Norm, Pictures, output_head, refuse_condition, with_noise
 
 
 class EncoderDecoder(nn.Module):
     """Four strided convolutions down to a bottleneck, four transposed ones back up, without skip connections.
 
     With w = ``width``, every convolution 4x4 with stride 2: w, 2w, 4w, 8w with LeakyReLU(0.2); 4w, 2w, w with ReLU; target
-    channels with tanh. All are normalised but the first and the last (Radford et al., 2016, section 3). A convolution has a bias
+    channels with the head. All are normalised but the first and the last (Radford et al., 2016, section 3). A convolution has a bias
     only where no normalisation follows, which would cancel it.
 
     Args:
@@ -21,6 +21,7 @@ class EncoderDecoder(nn.Module):
         width: channels of the first layer.
         norm: normalisation, a name in ``layers.NORMS``.
         noise_channels: length of the noise vector z that is appended to the source; 0: none.
+        head: what makes the output of the last maps, see ``layers.output_head``.
     """
 
     size_multiple = 16
@@ -34,6 +35,7 @@ class EncoderDecoder(nn.Module):
         width: PositiveInt = 64,
         norm: Norm = "batch",
         noise_channels: NonNegativeInt = 0,
+        head: Head = "tanh",
     ) -> None:
         super().__init__()
         self.options = {
@@ -42,6 +44,7 @@ class EncoderDecoder(nn.Module):
             "width": width,
             "norm": norm,
             "noise_channels": noise_channels,
+            "head": head,
         }
         self.noise_channels = noise_channels
         bias = norm == "none"
@@ -51,7 +54,7 @@ class EncoderDecoder(nn.Module):
         self.decoder = nn.Sequential()
         for inner, outer in ((8 * width, 4 * width), (4 * width, 2 * width), (2 * width, width)):
             self.decoder.extend([nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=bias), NORMS[norm](outer), nn.ReLU()])
-        self.decoder.extend([nn.ConvTranspose2d(width, target_channels, 4, 2, 1), nn.Tanh()])
+        self.decoder.extend([nn.ConvTranspose2d(width, target_channels, 4, 2, 1), output_head(head)])
 
     @property
     def radius(self) -> int | None:

@@ -22,6 +22,9 @@ from pixloom.shapes import Images
 Norm = Literal["batch", "instance", "group", "none"]
 """A name in :data:`NORMS`."""
 
+Head = Literal["tanh", "softmax"]
+"""What turns a generator's last maps into its output, see :func:`output_head`."""
+
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 """A share of activations to drop."""
 
@@ -171,6 +174,19 @@ class Dropout(nn.Module):
             kept = _hash(self.seed, maps) >= int(self.probability * _PRIME)
             return maps * kept * (1 / (1 - self.probability))
         return F.dropout(maps, self.probability, training=self.training)
+
+
+class Shares(nn.Module):
+    """2 softmax(maps) - 1 over the channels: shares of classes, 0 to 1, in the range of pictures, -1 to 1."""
+
+    def forward(self, maps: Images) -> Images:
+        """(batch, channels, height, width) of logits to the same shape in [-1, 1], with sum 2 - channels over the channels."""
+        return 2 * F.softmax(maps, dim=1) - 1
+
+
+def output_head(head: Head) -> nn.Module:
+    """The last layer of a generator, without parameters: ``tanh`` for pictures, ``softmax`` for shares of classes."""
+    return nn.Tanh() if head == "tanh" else Shares()
 
 
 _PRIME = 2**31 - 1

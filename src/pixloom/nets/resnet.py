@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from pixloom.nets.layers import NORMS, Condition, Dropout, Norm, Pictures, Probability, refuse_condition, with_noise
+from pixloom.nets.layers import NORMS, Condition, Dropout, Head, Norm, Pictures, Probability, output_head, refuse_condition, with_noise
 from pixloom.shapes import Images
 
 
@@ -25,6 +25,7 @@ class ResNet(nn.Module):
         norm: normalisation, a name in ``layers.NORMS``.
         dropout: probability of dropping an activation inside each residual block.
         noise_channels: length of the noise vector z that is appended to the source; 0: none.
+        head: what makes the output of the last maps, see ``layers.output_head``.
     """
 
     size_multiple = 4
@@ -40,6 +41,7 @@ class ResNet(nn.Module):
         norm: Norm = "instance",
         dropout: Probability = 0.0,
         noise_channels: NonNegativeInt = 0,
+        head: Head = "tanh",
     ) -> None:
         super().__init__()
         self.options = {
@@ -50,6 +52,7 @@ class ResNet(nn.Module):
             "norm": norm,
             "dropout": dropout,
             "noise_channels": noise_channels,
+            "head": head,
         }
         self.noise_channels = noise_channels
         bias = norm == "instance"
@@ -61,7 +64,7 @@ class ResNet(nn.Module):
         self.decoder = nn.Sequential()
         for inner, outer in ((4 * width, 2 * width), (2 * width, width)):
             self.decoder.extend([nn.ConvTranspose2d(inner, outer, 3, 2, 1, 1, bias=bias), NORMS[norm](outer), nn.ReLU()])
-        self.decoder.extend([nn.ReflectionPad2d(3), nn.Conv2d(width, target_channels, 7), nn.Tanh()])
+        self.decoder.extend([nn.ReflectionPad2d(3), nn.Conv2d(width, target_channels, 7), output_head(head)])
 
     @property
     def radius(self) -> int | None:

@@ -8,7 +8,20 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from pixloom.nets.layers import NORMS, Condition, Doubling, Dropout, Halving, Norm, Pictures, Probability, refuse_condition, with_noise
+from pixloom.nets.layers import (
+    NORMS,
+    Condition,
+    Doubling,
+    Dropout,
+    Halving,
+    Head,
+    Norm,
+    Pictures,
+    Probability,
+    output_head,
+    refuse_condition,
+    with_noise,
+)
 
 
 class UNet(nn.Module):
@@ -27,6 +40,7 @@ class UNet(nn.Module):
         norm: normalisation, a name in ``layers.NORMS``.
         dropout: probability of dropping an activation; below depth 6 there is no level for it.
         noise_channels: length of the noise vector z that is appended to the source; 0: none.
+        head: what makes the output of the last maps, see ``layers.output_head``.
     """
 
     def __init__(
@@ -39,6 +53,7 @@ class UNet(nn.Module):
         norm: Norm = "batch",
         dropout: Probability = 0.5,
         noise_channels: NonNegativeInt = 0,
+        head: Head = "tanh",
     ) -> None:
         super().__init__()
         self.options = {
@@ -49,12 +64,13 @@ class UNet(nn.Module):
             "norm": norm,
             "dropout": dropout,
             "noise_channels": noise_channels,
+            "head": head,
         }
         self.size_multiple = self.min_size = 2**depth
         self.noise_channels = noise_channels
         widths = [width * min(2**level, 8) for level in range(depth)]
         self.encoder = _encoder(source_channels + noise_channels, widths, norm=norm)
-        self.decoder = _decoder(widths, target_channels, norm=norm, dropout=dropout)
+        self.decoder = _decoder(widths, target_channels, norm=norm, dropout=dropout, head=head)
 
     @property
     def radius(self) -> int | None:
@@ -101,7 +117,7 @@ def _encoder(channels: int, widths: list[int], *, norm: Norm) -> nn.ModuleList:
     return levels
 
 
-def _decoder(widths: list[int], channels: int, *, norm: Norm, dropout: float) -> nn.ModuleList:
+def _decoder(widths: list[int], channels: int, *, norm: Norm, dropout: float, head: Head) -> nn.ModuleList:
     """The levels from the inside out; all but the innermost see a skip beside the decoder's own maps."""
     innermost = len(widths) - 1
     levels = nn.ModuleList()
@@ -111,5 +127,5 @@ def _decoder(widths: list[int], channels: int, *, norm: Norm, dropout: float) ->
         if dropout > 0 and 4 <= level < innermost:
             layers.append(Dropout(dropout))
         levels.append(layers)
-    levels.append(nn.Sequential(nn.ReLU(), Doubling(2 * widths[0], channels), nn.Tanh()))
+    levels.append(nn.Sequential(nn.ReLU(), Doubling(2 * widths[0], channels), output_head(head)))
     return levels

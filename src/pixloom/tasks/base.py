@@ -1,10 +1,31 @@
-"""The interface of a task: how pictures become examples, and how an output becomes a picture again."""
+"""What a task is: how pictures become examples, and how an output becomes a picture again.
+
+Five hooks, all but the first with a default that fits a plain picture-to-picture task:
+
+    channels, views    make an example from pictures
+    encode_source ...  condition the network on what a person gives at use: the picture, and perhaps a mask
+    compose            turn the output into the picture that a person wants
+    terms              the content losses
+    measure, totals    the metrics
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+
+from pixloom.errors import DataError
+from pixloom.images import from_model, resize, to_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pixloom.config import LossConfig
+    from pixloom.data.sources import Record
 
 Pixels = np.ndarray
 """A picture at the edge: (height, width, channels), uint8, uint16 or float32 in [0, 1]."""
@@ -12,46 +33,178 @@ Pixels = np.ndarray
 Values = np.ndarray
 """A picture inside: (channels, height, width), float32 in [-1, 1]."""
 
+Given = Mapping[str, Pixels]
+"""What is given at use beside the source, by name; of the source's height and width."""
 
-class Task(Protocol):
-    """What is translated into what. Tasks are small frozen dataclasses; their fields are the task's settings."""
+Term = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
+"""A content loss: (output, source, target), each (batch, channels, height, width), to a scalar."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An example as people see it.
+
+    Attributes:
+        source: what would be given to the translator.
+        target: what should come out.
+        given: what would be given beside the source.
+    """
+
+    source: Pixels
+    target: Pixels
+    given: Given = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a task measures on one picture.
+
+    Attributes:
+        row: numbers of which the mean over pictures means something.
+        counts: what is added up over pictures before :meth:`Task.totals` makes numbers of it; None where there is nothing.
+    """
+
+    row: Mapping[str, float] = field(default_factory=dict)
+    counts: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """What is translated into what. A task is a small frozen dataclass; its fields are the task's settings, ``task.options``.
+
+    Attributes:
+        name: in ``TASKS``.
+        summary: a line for people.
+        needs_pairs: whether an example is two pictures; else the task makes the second one.
+        pixelwise: whether every pixel's values are made from that pixel alone, without chance, so that pictures may be cropped after it.
+        native: whether pictures are worked on at their own size whatever size was trained.
+        head: what the generator's last layer does: ``tanh`` for pictures, ``softmax`` for shares of classes.
+        takes: what can be given at use beside the source; all of it is needed.
+        common_metrics: whether PSNR, SSIM, LPIPS and distances between sets mean something here.
+        metrics: names of further metrics of the common kind (``colourfulness``).
+        measures: what :meth:`measure` and :meth:`totals` give that says how good a translation is, the one that chooses the best first.
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    needs_pairs: ClassVar[bool]
-    pixelwise: ClassVar[bool]
-    """Whether :meth:`encode` makes every pixel's values from that pixel alone, so that pictures may be cropped after it."""
+    needs_pairs: ClassVar[bool] = False
+    pixelwise: ClassVar[bool] = True
+    native: ClassVar[bool] = False
+    head: ClassVar[str] = "tanh"
+    takes: ClassVar[tuple[str, ...]] = ()
+    common_metrics: ClassVar[bool] = True
+    metrics: ClassVar[tuple[str, ...]] = ()
+    measures: ClassVar[tuple[str, ...]] = ()
 
-    metrics: ClassVar[tuple[str, ...]]
-    """Names of metrics that mean something here beside the common ones (PSNR, SSIM, LPIPS, KID)."""
+    # ---- an example from pictures
 
+    @property
+    def labels(self) -> tuple[bool, bool]:
+        """Whether the pictures of source and target are label maps, which must not be smoothed when they are resized."""
+        return False, False
+
+    def settled(self, records: Sequence[Record]) -> Self:
+        """The task with what it has to learn from the training data before anything else: its classes, say."""
+        return self
+
+    @abstractmethod
     def channels(self, source: int, target: int | None) -> tuple[int, int]:
-        """Channels of the network's input and output, from those of the pictures (``target`` is None for lone pictures)."""
-        ...
+        """Channels of the network's input and output, from those of the pictures (``target`` is None for lone pictures).
 
-    def encode(self, source: Pixels, target: Pixels | None) -> tuple[Values, Values]:
-        """An example (x, y) of one height and width from the pictures of a record."""
-        ...
+        Raises:
+            DataError: the task cannot use such pictures.
+        """
 
-    def encode_source(self, source: Pixels) -> Values:
-        """The network's input from the picture that a person wants translated; pixel by pixel, for a large one is encoded in pieces."""
-        ...
+    @abstractmethod
+    def views(self, source: Pixels, target: Pixels | None, *, rng: np.random.Generator) -> Shown:
+        """The example that the pictures of a record make, as people see it.
+
+        Args:
+            source: the picture, or the first of two.
+            target: the second one, of the same size; None where there is one picture.
+            rng: where chance comes from.
+        """
+
+    def encode(self, source: Pixels, target: Pixels | None, *, rng: np.random.Generator) -> tuple[Values, Values]:
+        """An example (x, y) of one height and width, as the networks see it."""
+        shown = self.views(source, target, rng=rng)
+        return self.encode_source(shown.source, shown.given), self.encode_target(shown.target)
+
+    def settings(self) -> dict[str, Any]:
+        """What this task wants otherwise than a recipe has it, by dotted key; a person's own settings come after these."""
+        return {}
+
+    # ---- in and out of the network
+
+    def encode_source(self, source: Pixels, given: Given) -> Values:
+        """The network's input from what a person gives; pixel by pixel, for a large one is encoded in pieces."""
+        return to_model(source)
+
+    def encode_target(self, target: Pixels) -> Values:
+        """The network's aim."""
+        return to_model(target)
 
     def source_channels(self, picture: int, network: int) -> int:
         """The channels to which a picture of ``picture`` channels is brought for a network that takes ``network``."""
-        ...
+        return network
 
     def output_channels(self, network: int) -> int:
         """The channels of a translated picture, from those that the network gives."""
-        ...
+        return network
 
-    def compose(self, output: Values, source: Pixels) -> Pixels:
-        """The translated picture, of the source's size and number type, from the network's output (of any size).
+    def compose(self, output: Values, source: Pixels, given: Given) -> Pixels:
+        """The translated picture, of the source's number type and (but where enlarging is the task) size, from an output of any size.
 
         Pixel by pixel where the output has the source's size, for a large one is composed in pieces.
         """
-        ...
+        height, width = source.shape[:2]
+        pixels = from_model(output, dtype=source.dtype)
+        return pixels if pixels.shape[:2] == (height, width) else resize(pixels, height=height, width=width)
 
-    def views(self, source: Pixels, target: Pixels | None) -> tuple[Pixels, Pixels]:
-        """The two pictures to look at and compare with: what goes in and what should come out."""
-        ...
+    # ---- losses and metrics
+
+    def terms(self, losses: LossConfig) -> dict[str, tuple[float, Term]]:
+        """The content losses with their weights, by name; none with weight 0."""
+        from pixloom.losses.pixels import PIXEL
+
+        pixel = PIXEL[losses.pixel]
+        return {"pixel": (losses.pixel_weight, lambda output, source, target: pixel(output, target))}
+
+    def measure(self, shown: Shown, prediction: Pixels) -> Measured:
+        """What this task measures beside the common metrics."""
+        return Measured()
+
+    def totals(self, counts: np.ndarray) -> dict[str, float]:
+        """Numbers for a whole set, from the sum of the counts of its pictures."""
+        return {}
+
+    def input_baseline(self, shown: Shown) -> Pixels:
+        """What translating nothing would give: the source, at the target's size."""
+        height, width = shown.target.shape[:2]
+        return shown.source if shown.source.shape[:2] == (height, width) else resize(shown.source, height=height, width=width)
+
+    def options(self) -> dict[str, Any]:
+        """The settings by name, as ``task.options`` in a config has them."""
+        return {name: value for name, value in vars(self).items() if name != "direction"}
+
+
+def lone(name: str, target: int | None) -> None:
+    """Refuse pairs for a task that makes them itself.
+
+    Raises:
+        DataError: there is a second picture.
+    """
+    if target is not None:
+        raise DataError(f"the task '{name}' makes its own pairs", fix="give one folder of pictures, or choose --task pair")
+
+
+def paired(name: str, target: Any) -> None:
+    """Refuse lone pictures for a task on pairs.
+
+    Raises:
+        DataError: there is no second picture.
+    """
+    if target is None:
+        raise DataError(
+            f"the task '{name}' needs two pictures per example", fix="give pairs, or choose a task that makes them, e.g. --task colorize"
+        )

@@ -10,7 +10,7 @@ import numpy as np
 
 from pixloom.errors import DataError
 from pixloom.images import from_model, resized_columns, strips, to_model
-from pixloom.tasks.base import Pixels, Values
+from pixloom.tasks.base import Given, Pixels, Shown, Task, Values, lone
 
 AB_SCALE = 110.0
 """Colour channels a and b are divided by this, as pix2pix's colorization does; sRGB reaches |b| <= 108."""
@@ -23,7 +23,7 @@ _DELTA = np.float32(6 / 29)
 
 
 @dataclass(frozen=True)
-class Colorize:
+class Colorize(Task):
     """Lightness L (scaled to L / 50 - 1) to colour (a, b) / 110, in CIE Lab under D65 (CIE 15:2004).
 
     At use the source's own L is kept at its full resolution; only the colour is predicted, and resized where the network worked at
@@ -32,14 +32,11 @@ class Colorize:
 
     name: ClassVar[str] = "colorize"
     summary: ClassVar[str] = "grey to colour; train on a folder of colour pictures"
-    needs_pairs: ClassVar[bool] = False
-    pixelwise: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("colourfulness",)
 
     def channels(self, source: int, target: int | None) -> tuple[int, int]:
         """One channel in, two out."""
-        if target is not None:
-            raise DataError("the task 'colorize' makes its own pairs", fix="give one folder of colour pictures, or choose --task pair")
+        lone(self.name, target)
         if source != 3:
             raise DataError(
                 f"the task 'colorize' learns from colour pictures, and these have {source} channel(s)",
@@ -47,7 +44,7 @@ class Colorize:
             )
         return 1, 2
 
-    def encode(self, source: Pixels, target: Pixels | None) -> tuple[Values, Values]:
+    def encode(self, source: Pixels, target: Pixels | None, *, rng: np.random.Generator) -> tuple[Values, Values]:
         """(L, ab) of a colour picture."""
         height, width = source.shape[:2]
         lightness, colour = np.empty((1, height, width), np.float32), np.empty((2, height, width), np.float32)
@@ -56,7 +53,7 @@ class Colorize:
             lightness[:, rows], colour[:, rows] = _scaled_lightness(lab), lab[..., 1:].transpose(2, 0, 1) / AB_SCALE
         return lightness, colour
 
-    def encode_source(self, source: Pixels) -> Values:
+    def encode_source(self, source: Pixels, given: Given) -> Values:
         """L of a grey or colour picture."""
         height, width = source.shape[:2]
         lightness = np.empty((1, height, width), np.float32)
@@ -72,7 +69,7 @@ class Colorize:
         """Red, green and blue."""
         return 3
 
-    def compose(self, output: Values, source: Pixels) -> Pixels:
+    def compose(self, output: Values, source: Pixels, given: Given) -> Pixels:
         """The source's own L with the predicted colour."""
         height, width = source.shape[:2]
         pixels = np.empty((height, width, 3), source.dtype)
@@ -83,10 +80,10 @@ class Colorize:
                 pixels[rows, columns] = from_model(lab_to_rgb(lab).transpose(2, 0, 1) * 2 - 1, dtype=source.dtype)
         return pixels
 
-    def views(self, source: Pixels, target: Pixels | None) -> tuple[Pixels, Pixels]:
+    def views(self, source: Pixels, target: Pixels | None, *, rng: np.random.Generator) -> Shown:
         """The picture's lightness as a neutral grey, and the picture."""
         no_colour = np.zeros((2, *source.shape[:2]), dtype=np.float32)
-        return self.compose(no_colour, source), source
+        return Shown(self.compose(no_colour, source, {}), source)
 
 
 def rgb_to_lab(rgb: np.ndarray) -> np.ndarray:

@@ -156,7 +156,7 @@ def _flock(handle: int, root: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise OutputError(
-            "another process is training in this run folder", where=root, fix="wait for it to end, or choose another --out"
+            "another process is training in this run folder", where=root, fix="wait for it to end, or train into another folder"
         ) from error
 
 

@@ -19,6 +19,7 @@ from pixloom.methods.base import Outputs
 from pixloom.nets import CRITICS, GENERATORS, build
 from pixloom.nets.layers import initialize, recompute_activations, untracked
 from pixloom.recipes import recipe
+from pixloom.tasks import build_task
 from pixloom.training.ema import Ema
 from pixloom.training.engine import Engine, derive_seed
 from pixloom.training.state import Checkpoint, restore_module, restore_optimizer
@@ -58,7 +59,12 @@ class Learner:
                 recompute_activations(network)
         wrapped = {name: engine.prepare(network) for name, network in networks.items()}
         self.optimizers = {name: adam(network, getattr(config, f"{name}_optimizer")) for name, network in wrapped.items()}
-        self.method: Method = build_method(config, generator=wrapped["generator"], critic=wrapped.get("critic"))
+        self.method: Method = build_method(
+            config,
+            generator=wrapped["generator"],
+            critic=wrapped.get("critic"),
+            content=build_task(config.task).terms(config.losses),
+        )
 
     @property
     def best_generator(self) -> nn.Module:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import torch
 
-from pixloom.config import DataConfig, Direction, RunConfig, override
+from pixloom.config import DataConfig, Direction, RunConfig, TaskConfig, override
 from pixloom.data.loading import Pictures, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.errors import ConfigError, DataError, ImageError, nearest
@@ -108,6 +108,7 @@ def make_plan(
         raise ConfigError(f"the size cannot be {wished!r}", why="it is the side of the training crop in pixels", fix="--size 128")
     else:
         size = wished
+        reasons += _enlarged(discover(DataConfig(**place), paired=TASKS[task].needs_pairs), size=size)
     base = {f"data.{key}": value for key, value in place.items()} | {
         "task.name": task,
         "task.direction": direction,
@@ -118,9 +119,20 @@ def make_plan(
     smallest = size if settings.get("data.first_size") is None else _first_size(settings["data.first_size"], size=size)
     config = override(
         recipe(recipe_name, size=smallest),
-        {"data.size": size} | base | {key: value for key, value in wishes.items() if value is not None} | settings,
+        {"data.size": size}
+        | _settings_of(task, direction=direction, settings=settings)
+        | base
+        | {key: value for key, value in wishes.items() if value is not None}
+        | settings,
     )
     return complete(config, reasons=tuple(reasons))
+
+
+def _settings_of(task: str, *, direction: Direction | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task with these options wants otherwise than a recipe has it."""
+    prefix = "task.options."
+    options = {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
+    return build_task(TaskConfig(name=task, direction=direction, options=options)).settings()
 
 
 def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
@@ -139,8 +151,12 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
             why=f"found only: {', '.join(listing.splits) or 'nothing'}",
             fix="put training pictures into a folder named train",
         )
+    task = task.settled(listing.splits["train"])
     picture_channels = probe_channels(listing.splits["train"])
     network_channels = task.channels(*picture_channels)
+    config = override(config, {f"task.options.{name}": value for name, value in task.options().items()})
+    if task.head != "tanh":
+        config = override(config, {"generator.options.head": task.head})
     if config.recipe not in RECIPES:
         raise ConfigError(f"there is no recipe '{config.recipe}'", fix=nearest(config.recipe, RECIPES))
     check_config(config, channels=network_channels)
@@ -190,9 +206,7 @@ def _check_generator_trains(config: RunConfig) -> None:
 
 def choose_size(listing: Listing, *, device: str) -> tuple[int, str]:
     """The training size: the largest usual one that the median picture fills, and at most 128 px on a CPU."""
-    records = listing.splits.get("train") or next(iter(listing.splits.values()), ())
-    sides = sorted(side for record in records[:: max(1, len(records) // 50)] if (side := _short_side(record)))
-    median = sides[len(sides) // 2] if sides else 0
+    median = _median_side(listing)
     on_cpu = choose_device(device).type == "cpu"
     fitting = [size for size in SIZES if size <= median and (size <= 128 or not on_cpu)]
     size = max(fitting, default=SIZES[0])
@@ -200,6 +214,18 @@ def choose_size(listing: Listing, *, device: str) -> tuple[int, str]:
         ", and without a GPU larger ones train too slowly" if on_cpu and median >= 256 else ""
     )
     return size, f"size {size}: {why}"
+
+
+def _enlarged(listing: Listing, *, size: int) -> list[str]:
+    """A word where most pictures are smaller than the size that was asked for."""
+    median = _median_side(listing)
+    return [f"size {size}: most pictures are enlarged for it, the median picture's short side is {median} px"] if 0 < median < size else []
+
+
+def _median_side(listing: Listing) -> int:
+    records = listing.splits.get("train") or next(iter(listing.splits.values()), ())
+    sides = sorted(side for record in records[:: max(1, len(records) // 50)] if (side := _short_side(record)))
+    return sides[len(sides) // 2] if sides else 0
 
 
 def with_minutes(plan: Plan, *, seconds_per_image: float, start_seconds: float = 0.0) -> Plan:
@@ -250,7 +276,10 @@ def size_at(images: int, data: DataConfig, *, total: int) -> int:
 def load_pictures(plan: Plan, *, size: int, cache_gib: float) -> Pictures:
     """The training examples, loaded for crops of ``size``."""
     load_side = round(size * plan.config.data.jitter)
-    return Pictures(plan.train, encode=plan.task.encode, load_side=load_side, channels=plan.picture_channels, cache_gib=cache_gib)
+    task = plan.task
+    return Pictures(
+        plan.train, encode=task.encode, load_side=load_side, channels=plan.picture_channels, cache_gib=cache_gib, nearest=task.labels
+    )
 
 
 def interval(setting: int | None, *, total: int, times: int, batch: int, least: int = SHORTEST_INTERVAL_IMAGES) -> int:

@@ -25,6 +25,7 @@ from pixloom.files import write_text
 from pixloom.methods import build_method
 from pixloom.nets.cost import Play, StepCost, step_cost
 from pixloom.nets.layers import recompute_activations
+from pixloom.tasks import build_task
 from pixloom.training.engine import Engine
 from pixloom.training.folder import peak_memory_bytes
 from pixloom.training.learner import Learner, Passes, build_networks, frozen, split, weighted_sum
@@ -206,7 +207,7 @@ def step_of(config: RunConfig) -> Play:
         if config.compute.recompute_activations:
             for network in (generator, *([] if critic is None else [critic])):
                 recompute_activations(network)
-        method = build_method(config, generator=generator, critic=critic)
+        method = build_method(config, generator=generator, critic=critic, content=build_task(config.task).terms(config.losses))
         parts = split(Batch(source=source, target=target, ids=("",) * len(source)), config.compute.accumulate)
         passes = Passes(method, parts)
         if critic is not None:

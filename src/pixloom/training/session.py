@@ -20,6 +20,7 @@ from pixloom.data.resident import resident_batches, resident_bytes
 from pixloom.errors import TrainingError
 from pixloom.evaluation import Evaluation
 from pixloom.files import write_text, writing
+from pixloom.heap import heap_as_usual
 from pixloom.training.engine import Engine
 from pixloom.training.folder import RunFolder, describe_environment, describe_machine, peak_memory_bytes
 from pixloom.training.history import History, truncate_after
@@ -137,7 +138,8 @@ class Session:
         if self.engine.is_main:
             if finished:
                 self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.last_model)
-                evaluation = self.watch.final_evaluation()
+                with heap_as_usual():
+                    evaluation = self.watch.final_evaluation()
             last_size = self.plan.config.data.size
             if finished and size_at(max(0, progress.images - 1), self.plan.config.data, total=self.total_images) < last_size:
                 self.tell(
@@ -250,7 +252,7 @@ class Session:
         previews, validates, saves, logs = self._dues(before, progress)
         if logs:
             self._log(before, progress, rates)
-        saves = saves or ((previews or validates or logs) and self._has_long_not_saved(progress))
+        saves = saves or ((previews or validates or logs) and self.engine.any_process(self._has_long_not_saved(progress)))
         if (previews or validates or saves) and self.engine.any_process(not self.learner.is_finite()):
             return self.roll_back(progress, "the weights were not finite")
         if previews:
@@ -274,14 +276,15 @@ class Session:
             return last or progress.images // every > before.images // every
 
         setting = self.plan.config.training
-        saves = last if setting.checkpoint_every_images is None else due(setting.checkpoint_every_images)
+        alone = self.engine.world_size == 1  # several processes ask each other where they meet anyway, in attend
+        timed = last or (alone and self._has_long_not_saved(progress))
+        saves = timed if setting.checkpoint_every_images is None else due(setting.checkpoint_every_images)
         return first or due(self.preview_every), due(self.validate_every), saves, due(setting.log_every_images)
 
     def _has_long_not_saved(self, progress: Progress) -> bool:
-        """Whether, without a setting that says it in images, it is time for a checkpoint (on any process, so that all take part)."""
-        if self.plan.config.training.checkpoint_every_images is not None:
-            return False
-        return self.engine.any_process(progress.elapsed_seconds - self.saved_seconds >= CHECKPOINT_SECONDS)
+        """Whether, without a setting that says it in images, it is time for a checkpoint."""
+        unset = self.plan.config.training.checkpoint_every_images is None
+        return unset and progress.elapsed_seconds - self.saved_seconds >= CHECKPOINT_SECONDS
 
     def save(self, progress: Progress) -> None:
         """Write a checkpoint."""
@@ -356,7 +359,8 @@ class Session:
 
     def _preview(self, progress: Progress) -> None:
         if self.engine.is_main:
-            grid = self.watch.preview(self.learner.best_generator, progress)
+            with heap_as_usual():
+                grid = self.watch.preview(self.learner.best_generator, progress)
             if self.writer is not None:
                 self.writer.preview(progress.images, grid)
             write_report(self.folder.root, final=False)
@@ -364,7 +368,8 @@ class Session:
     def _validate(self, progress: Progress) -> Progress:
         best = progress.best_value, progress.best_images
         if self.engine.is_main:
-            self.metrics, value = self.watch.validate(self.learner.best_generator)
+            with heap_as_usual():
+                self.metrics, value = self.watch.validate(self.learner.best_generator)
             if self.watch.is_better(value, progress.best_value):
                 self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.model, metrics=self.metrics)
                 best = value, progress.images

@@ -90,7 +90,8 @@ def tune(config: RunConfig, *, channels: tuple[int, int], say: Callable[[str], N
     with writing("what is measured", place):  # found out now, not after minutes
         place.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=place.parent).close()
-    if warning := busy():
+    warning = busy()
+    if warning:
         say(warning)
     best: dict[str, Any] = {name: value for name, value in DEFAULTS.items() if name in _open_settings(config)}
     compiling: dict[str, float] = {}
@@ -107,7 +108,14 @@ def tune(config: RunConfig, *, channels: tuple[int, int], say: Callable[[str], N
     finally:
         torch.set_num_threads(threads)
     date = datetime.now(UTC).date().isoformat()
-    entry = {"settings": best, "seconds": seconds, "compiling": compiling, "date": date, "torch": torch.__version__}
+    entry = {
+        "settings": best,
+        "seconds": seconds,
+        "compiling": compiling,
+        "busy": warning is not None,
+        "date": date,
+        "torch": torch.__version__,
+    }
     write_text(place, json.dumps(entry, indent=1) + "\n")
     return best
 
@@ -120,8 +128,15 @@ def tuned(plan: Plan) -> Plan:
     used = {name: value for name, value in choice.items() if name in _open_settings(config)}
     if remembered is not None and used.get("compile") not in (None, "no") and (why := _too_short(plan, remembered)):
         used, reasons = used | {"compile": "no"}, (*reasons, why)
-    if remembered is not None and any(DEFAULTS.get(name) != value for name, value in used.items()):
-        reasons = (*reasons, f"{_listed(used)}: the fastest here, as pixloom tune measured on {remembered.get('date', 'some day')}")
+    told = {name: value for name, value in used.items() if DEFAULTS.get(name) != value}
+    if remembered is None and _open_settings(config):
+        reasons = (
+            *reasons,
+            "not tuned: pixloom tune, with the same data and settings, measures once what is fastest here",
+        )
+    elif remembered is not None and told:
+        when = f"{remembered.get('date', 'some day')}{', while the machine was busy' if remembered.get('busy') else ''}"
+        reasons = (*reasons, f"{_listed(told)}: the fastest here, as pixloom tune measured on {when}")
     return replace(plan, config=override(config, {f"compute.{name}": value for name, value in used.items()}), reasons=reasons)
 
 
@@ -129,7 +144,7 @@ def _too_short(plan: Plan, remembered: Mapping[str, Any]) -> str | None:
     """Why a run is not to be compiled: it has too few steps to win back the time that compiling takes. None where it has enough."""
     training, compiling = plan.config.training, remembered["compiling"]
     minutes = training.minutes or 0.0
-    steps = 60 * minutes / remembered["seconds"] if training.images is None else training.images / training.batch_size
+    steps = 60 * minutes / max(remembered["seconds"], 1e-9) if training.images is None else training.images / training.batch_size
     if compiling["saved_seconds"] * steps >= compiling["start_seconds"]:
         return None
     return f"not compiled: {steps:,.0f} steps would save less than the {compiling['start_seconds']:.0f} s that compiling takes"
@@ -190,7 +205,7 @@ def _compare(config: RunConfig, best: Mapping[str, Any], change: Mapping[str, An
         steps.append(_step(config, {**best, **change}, channels=channels))
         started = time.perf_counter() - began
         if "compile" not in change and (first := steps[1]()) > HOPELESS * seconds:
-            return Trial(settings, None, None, chosen=False, failure=f"a step takes {first:.1f} s")
+            return Trial(settings, None, None, chosen=False, failure=f"a step takes {first:.1f} s, and was not measured to the end")
         rounds = [[step() for step in steps] for _ in range(ROUNDS)]
     except PixloomError:
         raise

@@ -20,12 +20,13 @@ from pixloom.config import override
 from pixloom.data.loading import Pictures
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, nearest
-from pixloom.evaluation import Evaluation, Example, Examples, evaluate
+from pixloom.evaluation import Evaluation, Example, Examples, evaluate, judged, translated
 from pixloom.files import write_bytes
-from pixloom.images import Picture, from_model, to_model, with_channels
+from pixloom.images import from_model, to_model
 from pixloom.inference.translator import Translator
-from pixloom.metrics.judging import HIGHER_IS_BETTER, Judged, Judges, judge, load_judges
+from pixloom.metrics.judging import HIGHER_IS_BETTER, Judges, judge, load_judges
 from pixloom.modelfile import ModelDescription, describe_generator, save_model
+from pixloom.tasks import Task
 from pixloom.training.folder import RunFolder
 from pixloom.training.plan import Plan
 from pixloom.training.samples import preview_grid
@@ -50,8 +51,10 @@ class Watch:
         self.plan, self.folder, self.device = plan, folder, device
         spread = plan.validation[:: max(1, len(plan.validation) // MOST_VALIDATED)][:MOST_VALIDATED]
         self.examples = self._examples(spread)
-        self.judges: Judges = load_judges(features=None, colour="colourfulness" in plan.task.metrics, device=device)
-        self.best_metric = choose_metric(plan.config.training.best_metric, judges=self.judges)
+        self.judges: Judges = load_judges(
+            features=None, colour="colourfulness" in plan.task.metrics, common=plan.task.common_metrics, device=device
+        )
+        self.best_metric = choose_metric(plan.config.training.best_metric, judges=self.judges, task=plan.task)
         self.protocol = f"{len(spread)} validation pictures, short side to {plan.config.data.size} px, centre square"
         self._preview_examples: list[Example] | None = None
 
@@ -67,7 +70,8 @@ class Watch:
             self._preview_examples = [example for _, example in zip(range(PREVIEW_ROWS), chosen, strict=False)]
         translator = self._translator(generator)
         rows = [
-            [example.source, translator.translate(_picture(example.source)).pixels, example.target] for example in self._preview_examples
+            [self.plan.task.input_baseline(example.shown), translated(translator, example.shown).pixels, example.shown.target]
+            for example in self._preview_examples
         ]
         grid = preview_grid([[_eight_bit(pixels) for pixels in row] for row in rows], labels=("source", "output", "target"))
         stream = io.BytesIO()
@@ -82,7 +86,8 @@ class Watch:
         if first is None:
             return {}, None
         translator = self._translator(generator)
-        verdict = judge((_judged(example, translator) for example in chain([first], examples)), judges=self.judges)
+        predictions = (judged(example, translated(translator, example.shown), task=self.plan.task) for example in chain([first], examples))
+        verdict = judge(predictions, judges=self.judges, summary=self.plan.task.totals)
         means = {name: estimate.mean for name, estimate in verdict.means.items() if name != "colourfulness_target"}
         return means, means.get(self.best_metric)
 
@@ -148,6 +153,7 @@ class Watch:
             load_side=config.data.size,
             channels=self.plan.picture_channels,
             cache_gib=config.data.cache_gib,
+            nearest=self.plan.task.labels,
         )
         return Examples(pictures, self.plan.task, config.data.size)
 
@@ -165,19 +171,19 @@ def settled(plan: Plan) -> Plan:
             why="there are no validation pictures",
             fix="leave it out, or set data.holdout",
         )
-    metric = choose_metric(name, judges=load_judges(features=None))
+    metric = choose_metric(name, judges=load_judges(features=None, common=plan.task.common_metrics), task=plan.task)
     return replace(plan, config=override(plan.config, {"training.best_metric": metric}))
 
 
-def choose_metric(name: str, *, judges: Judges) -> str:
+def choose_metric(name: str, *, judges: Judges, task: Task) -> str:
     """The validation metric that chooses the best model.
 
     Raises:
         ConfigError: it cannot be measured here.
     """
-    there = ["psnr", "ssim", *(["lpips"] if judges.lpips else [])]
+    there = [*(["psnr", "ssim"] if judges.common else []), *(["lpips"] if judges.lpips else []), *task.measures]
     if name == "auto":
-        return next(metric for metric in PERCEPTUAL if metric in there)
+        return next(metric for metric in (*PERCEPTUAL, *task.measures) if metric in there)
     if name not in there:
         why = judges.missing.get(name)
         fix = "say where the weights are with --weights or $PIXLOOM_WEIGHTS" if why else nearest(name, there)
@@ -188,17 +194,6 @@ def choose_metric(name: str, *, judges: Judges) -> str:
 def _spread(records: tuple[Record, ...]) -> tuple[Record, ...]:
     """A few records from all over a split, more than are shown, as some may be bad."""
     return records[:: max(1, len(records) // (4 * PREVIEW_ROWS))]
-
-
-def _judged(example: Example, translator: Translator) -> Judged:
-    prediction = with_channels(translator.translate(_picture(example.source)), example.target.shape[-1])
-    return Judged(
-        example.id, torch.from_numpy(to_model(prediction.pixels)), torch.from_numpy(to_model(np.ascontiguousarray(example.target)))
-    )
-
-
-def _picture(pixels: np.ndarray) -> Picture:
-    return Picture(pixels=np.ascontiguousarray(pixels), alpha=None, notes=())
 
 
 def _eight_bit(pixels: np.ndarray) -> np.ndarray:
