@@ -208,7 +208,12 @@ def test_what_jpeg_made_of_a_mask_is_seen_through(tmp_path):
 
 
 def test_soft_edges_are_no_classes(tmp_path):
-    colour = Image.fromarray(stripes([(255, 0, 0), (0, 0, 255), (0, 255, 0)], width=40, height=80)).rotate(30, Image.Resampling.BICUBIC, expand=False).crop((30, 10, 90, 70)).resize((480, 480), Image.Resampling.BICUBIC)
+    colour = (
+        Image.fromarray(stripes([(255, 0, 0), (0, 0, 255), (0, 255, 0)], width=40, height=80))
+        .rotate(30, Image.Resampling.BICUBIC, expand=False)
+        .crop((30, 10, 90, 70))
+        .resize((480, 480), Image.Resampling.BICUBIC)
+    )
     assert len(np.unique(packed(np.asarray(colour)))) > 64
     found = find_classes(records(tmp_path, colour), target=True)
     assert sorted(label.colour for label in found) == [(0, 0, 255), (0, 255, 0), (255, 0, 0)]

@@ -135,6 +135,19 @@ def test_generators_take_rectangles():
         assert small(name)(torch.zeros(2, 1, 32, 64)).shape == (2, 3, 32, 64)
 
 
+@pytest.mark.parametrize("name", ["unet", "resnet", "encoder_decoder"])
+def test_the_head_makes_pictures_or_shares_of_the_same_maps(name):
+    pictures, shares = small(name, head="tanh").eval(), small(name, head="softmax").eval()
+    assert (pictures.options["head"], shares.options["head"]) == ("tanh", "softmax")
+    shares.load_state_dict(pictures.state_dict())  # no parameter has another name
+    x, _ = pair()
+    logits, output = torch.atanh(pictures(x).double()), shares(x)
+    weights = logits.exp()
+    torch.testing.assert_close(output.double(), 2 * weights / weights.sum(1, keepdim=True) - 1, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ConfigError, match="head"):
+        build(name, {"head": "sigmoid"}, source_channels=1, target_channels=3)
+
+
 # --- noise and dropout ------------------------------------------------------------------------------------------------------------
 
 

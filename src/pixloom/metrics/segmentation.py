@@ -45,7 +45,7 @@ def confusion(prediction: np.ndarray, target: np.ndarray, *, classes: int) -> np
 
 def pixel_accuracy(counts: np.ndarray) -> float:
     """The share of labelled pixels that are right."""
-    return float(_ratio(np.trace(counts), counts.sum()))
+    return float(_ratio(_right(counts).sum(keepdims=True), counts.sum(keepdims=True).ravel())[0])
 
 
 def class_accuracy(counts: np.ndarray) -> float:
@@ -84,8 +84,7 @@ def _either(counts: np.ndarray) -> np.ndarray:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
-    ratio: np.ndarray = np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
+    ratio: np.ndarray = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
     return ratio
 
 
