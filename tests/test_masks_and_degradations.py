@@ -212,6 +212,13 @@ def test_a_chain_makes_small_pictures_worse():
         SuperResolve().views(photo(8, 8)[:3], None, rng=rng())
 
 
+def test_what_would_be_too_large_is_refused():
+    with pytest.raises(ImageError, match="too many to be enlarged 8 times"):
+        SuperResolve(scale=8).encode_source(np.zeros((1300, 1300, 1), np.uint8), {})
+    assert SuperResolve(scale=8).magnification == 8
+    assert Restore().magnification == 1
+
+
 def test_luma_psnr_and_ssim_are_those_of_the_tables():
     a, b = photo(40, 44), photo(40, 44, seed=1)
     values = a / 255

@@ -204,7 +204,13 @@ def _flow(
         while left or incoming or outgoing:
             while left and len(incoming) < ahead and sum(step.memory for step in (*incoming, *outgoing)) < _MEMORY:
                 job = left.popleft()
-                incoming.append(_Step(job, _memory_for(job.source), pool.submit(_prepared, translator, job, wishes=wishes)))
+                incoming.append(
+                    _Step(
+                        job,
+                        _memory_for(job.source, magnification=translator.task.magnification),
+                        pool.submit(_prepared, translator, job, wishes=wishes),
+                    )
+                )
             if incoming:
                 together = _next_together(incoming, most=translator.batch_size)
                 outgoing.extend(_translated(translator, together, wishes=wishes, pool=pool, tell=lambda share: tell(len(outgoing) + share)))
@@ -226,14 +232,15 @@ def _give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + 10)
 
 
-def _memory_for(source: Path) -> int:
+def _memory_for(source: Path, *, magnification: int = 1) -> int:
     """Bytes for a picture: in its file's type as source, result, Pillow's copy and file; and as floats, in and out of the network."""
     try:
         header = read_header(source)
     except PixloomError:  # reported when it is read
         return 0
-    pixels, channels = header.width * header.height, header.channels + header.alpha
-    return channels * (pixels * 4 * header.depth // 8 + min(pixels, MAX_PIXELS_AT_ONCE) * 2 * 4)
+    pixels, channels = header.width * header.height * magnification**2, header.channels + header.alpha
+    as_floats = pixels if magnification > 1 else min(pixels, MAX_PIXELS_AT_ONCE)
+    return channels * (pixels * 4 * header.depth // 8 + as_floats * 2 * 4)
 
 
 def _next_together(incoming: deque[_Step], *, most: int) -> list[_Step]:

@@ -136,6 +136,11 @@ class Task(ABC):
 
     # ---- in and out of the network
 
+    @property
+    def magnification(self) -> int:
+        """How many times as many rows and columns a translation has as its source."""
+        return 1
+
     def encode_source(self, source: Pixels, given: Given) -> Values:
         """The network's input from what a person gives; pixel by pixel, for a large one is encoded in pieces."""
         return to_model(source)

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pixloom.errors import DataError
-from pixloom.images import from_model, resize, to_model
+from pixloom.errors import DataError, ImageError
+from pixloom.images import MAX_PIXELS, from_model, resize, to_model
 from pixloom.tasks.base import Given, Measured, Pixels, Shown, Task, Values, lone
 from pixloom.tasks.degradations import chain
 from pixloom.tasks.restore import as_pixels, unit
@@ -59,9 +59,24 @@ class SuperResolve(Task):
         worse = sharp if self.degradation == "bicubic" else as_pixels(chain(unit(sharp), rng), source.dtype)
         return Shown(resize(np.ascontiguousarray(worse), height=rows, width=columns), sharp)
 
+    @property
+    def magnification(self) -> int:
+        """The scale."""
+        return self.scale
+
     def encode_source(self, source: Pixels, given: Given) -> Values:
-        """The picture at its new size."""
+        """The picture at its new size.
+
+        Raises:
+            ImageError: it would have more pixels than any picture may have.
+        """
         height, width = source.shape[:2]
+        if height * width * self.scale**2 > MAX_PIXELS:
+            raise ImageError(
+                f"{width} x {height} pixels are too many to be enlarged {self.scale} times",
+                why=f"at most {MAX_PIXELS:,} pixels may come out",
+                fix="cut the picture into parts, or use a model of a smaller scale",
+            )
         return to_model(resize(source, height=height * self.scale, width=width * self.scale))
 
     def compose(self, output: Values, source: Pixels, given: Given) -> Pixels:
