@@ -6,6 +6,8 @@ plane of the right class, else 0. Pixels whose target is -1 in every plane have 
 
 from __future__ import annotations
 
+import torch
+
 from pixloom.shapes import Images, Scalar
 
 SMALLEST_SHARE = 1e-7
@@ -27,7 +29,7 @@ def cross_entropy(output: Images, target: Images) -> Scalar:
     0.6931
     """
     share, right = (output + 1) / 2, (target + 1) / 2
-    return -(right * share.clamp(min=SMALLEST_SHARE).log()).sum() / right.sum().clamp(min=1)
+    return -(right * torch.log(share.clamp(min=SMALLEST_SHARE))).sum() / right.sum().clamp(min=1)
 
 
 def dice(output: Images, target: Images) -> Scalar:

@@ -295,7 +295,7 @@ def far_colour(colours: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
     """A colour that no class can be taken for: black or white where it is well away from all, else the farthest on a grid.
 
     >>> far_colour([(255, 0, 0)]), far_colour([(0, 0, 0), (255, 255, 255)])
-    ((0, 0, 0), (0, 255, 255))
+    ((0, 0, 0), (0, 102, 255))
     """
     steps = np.arange(0, 256, 51)
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)

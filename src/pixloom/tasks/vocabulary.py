@@ -27,6 +27,9 @@ MOST_FILES = 1000
 
 READERS = 8
 
+PLAIN = 0.25
+"""Share of the pixels of label maps that must lie within an area of one colour."""
+
 COMPACT = 1 / 3
 """Of the pixels within the tolerance of a class's colour so many at least are near it; of a mix at edges there are fewer."""
 
@@ -179,7 +182,8 @@ def learn(found: Sequence[Content]) -> tuple[Label, ...]:
     grey = values.shape[1] == 1
     blurred = any(is_blurred(content.path) for content in found)
     if blurred or len(values) > MOST_CLASSES:
-        centres = plain_values(values, plain) if values.max() <= 255 else None
+        pixels = sum(int(content.counts.sum()) for content in found)
+        centres = plain_values(values, plain) if values.max() <= 255 and plain.sum() >= PLAIN * pixels else None
         if centres is None or len(centres) > MOST_CLASSES:
             raise DataError(
                 f"no classes can be made out: the label maps hold {len(values):,} different {'values' if grey else 'colours'}",
@@ -202,7 +206,7 @@ def plain_values(values: np.ndarray, counts: np.ndarray) -> np.ndarray | None:
         counts: how often each occurs.
     """
     grey, values = values.shape[1] == 1, values.repeat(3 // values.shape[1], axis=1)
-    left, covered, total = np.ones(len(values), bool), 0, counts.sum()
+    left, covered, total = counts > 0, 0, counts.sum()
     found: list[np.ndarray] = []
     while left.any() and len(found) <= MOST_CLASSES:
         centre = _crowd(values[left], counts[left])
@@ -215,7 +219,7 @@ def plain_values(values: np.ndarray, counts: np.ndarray) -> np.ndarray | None:
             found.append(centre)
             covered += near if grey else around
         left &= far > (TOLERANCE if plain else NEAR) ** 2
-    return np.array(found)[:, : 1 if grey else 3] if covered >= COVERED * total else None
+    return np.array(found)[:, : 1 if grey else 3] if found and covered >= COVERED * total else None
 
 
 def _crowd(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -284,9 +288,10 @@ def _counted(content: Content, classes: Classes) -> np.ndarray:
 
 def _row(row: dict[str, str], *, place: int, where: str) -> Label:
     try:
-        red, green, blue, id = (int(row[name]) for name in ("r", "g", "b", "id" if row.get("id") else "r"))
+        red, green, blue = (int(row[name]) for name in ("r", "g", "b"))
+        id = int(row["id"]) if row.get("id") else place
         if not row["name"] or not all(0 <= value <= 255 for value in (red, green, blue)) or not 0 <= id <= 65535:
             raise ValueError("r, g and b are whole numbers from 0 to 255, an id is one from 0 to 65535, and a class has a name")
     except (TypeError, ValueError) as error:
         raise DataError("a class cannot be read", where=where, why=str(error), fix="write name,r,g,b such as road,128,64,128") from error
-    return Label(row["name"].strip(), (red, green, blue), id if row.get("id") else place)
+    return Label(row["name"].strip(), (red, green, blue), id)
