@@ -29,6 +29,7 @@ SMALL = {
     "encoder_decoder": {"width": 4},
     "unet": {"depth": 5, "width": 4, "dropout": 0.0},
     "resnet": {"blocks": 2, "width": 4},
+    "shuffle": {"blocks": 2, "width": 4},
     "patch": {"layers": 2, "width": 4},
     "pixel": {"width": 4},
     "image": {"width": 4},

@@ -22,7 +22,12 @@ FACTS = {
     "data": {"name": "façades", "layout": "folders"},
     "validation": {"psnr": float("inf"), "intervals": {"psnr": [20.1, 21.3]}},
 }
-SMALL = {"unet": {"depth": 6, "width": 4}, "resnet": {"blocks": 1, "width": 4, "dropout": 0.2}, "encoder_decoder": {"width": 4}}
+SMALL = {
+    "unet": {"depth": 6, "width": 4},
+    "resnet": {"blocks": 1, "width": 4, "dropout": 0.2},
+    "encoder_decoder": {"width": 4},
+    "shuffle": {"width": 4, "blocks": 1},
+}
 
 
 def describe(name: str, generator: torch.nn.Module, **changes: object) -> ModelDescription:

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from console import Console
 from pixloom.config import LossConfig, TaskConfig, load_config, override
+from pixloom.data.loading import training_batches
 from pixloom.errors import ConfigError, DataError
 from pixloom.evaluation import evaluate
+from pixloom.images import Picture
 from pixloom.inference.translator import Translator
 from pixloom.losses.classes import cross_entropy, dice
 from pixloom.metrics import segmentation
@@ -300,6 +303,56 @@ def test_synthesize_trains_end_to_end(tmp_path):
     photo = translate(np.repeat(mask[:16, :16, None], 3, axis=2))
     assert photo.shape == (16, 16, 3)
     assert np.array_equal(translate(mask[:16, :16, None]), photo)  # ids or colours, it is the same map
+
+
+def test_ids_are_not_mixed_when_a_label_map_is_brought_to_the_working_size(tmp_path):
+    data = write_labelled(tmp_path / "data")
+    config = override(tiny_config(data, task__name="synthesize", training__images=2), {"task.direction": "BtoA"})
+    train(config, out=tmp_path / "run", quiet=True)
+    translator = Translator.from_pretrained(tmp_path / "run", device="cpu")
+    labels = np.zeros((50, 46, 3), np.uint8)
+    labels[::2] = 255
+    planes = translator.prepare(Picture(labels)).values
+    assert planes.shape[1] < 50
+    assert not (planes[-1] > 0).any()  # no pixel is of no class
+
+
+def test_label_maps_of_jpegs_are_not_written_as_jpegs(tmp_path, capsys):
+    data = write_labelled(tmp_path / "data")
+    train(tiny_config(data, name="regression", task__name="segment", training__images=2), out=tmp_path / "run", quiet=True)
+    Image.open(data / "A" / "0.png").convert("RGB").save(tmp_path / "photo.jpg")
+    console = Console(capsys)
+    console.ok("translate", tmp_path / "run", tmp_path / "photo.jpg", "--out", tmp_path / "out", "--device", "cpu")
+    assert set(np.unique(np.asarray(Image.open(tmp_path / "out" / "photo.png")))) <= {0, 255}
+    refused = console("translate", tmp_path / "run", tmp_path / "photo.jpg", "--out", tmp_path / "out", "--format", "jpg")
+    assert "changes the colours of a label map" in refused.err
+
+
+def test_a_setting_of_the_pixel_loss_has_no_place_beside_classes(tmp_path):
+    data = write_labelled(tmp_path / "data")
+    with pytest.raises(ConfigError, match="losses.pixel=l2 would have no effect"):
+        complete(tiny_config(data, name="regression", task__name="segment", losses__pixel="l2"))
+
+
+def test_an_example_that_cannot_be_encoded_is_left_out_and_named(tmp_path):
+    data = write_labelled(tmp_path / "data")
+    plan = complete(tiny_config(data, name="regression", task__name="segment"))
+    task = plan.task
+    seen = []
+
+    def encode(source, target, *, rng):
+        seen.append(1)
+        if len(seen) == 1:
+            raise DataError("a colour that is no class")
+        return task.encode(source, target, rng=rng)
+
+    pictures = load_pictures(plan, size=16, cache_gib=1.0)
+    pictures.encode = encode
+    batches = training_batches(pictures, batch_size=1, seed=0, start_image=0, size=16, flip=False)
+    named = {next(batches).ids[0] for _ in range(12)}
+    batches.close()
+    assert list(pictures.bad.values()) == ["a colour that is no class"]
+    assert len(named) == len(plan.train) - 1
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ def translate(
         keep_alpha=keep_alpha,
         overwrite=overwrite,
         given=given,
+        exact=translator.task.makes_labels,
     )
     report = translate_files(
         translator,

@@ -169,14 +169,24 @@ class Pictures:
         try:
             return self._keep(index, self._decode(record))
         except (PixloomError, OSError, MemoryError) as error:
-            with self._lock:
-                self.bad.setdefault(record.id, _reason(error))
+            self.refuse(index, error)
             return None
+
+    def refuse(self, index: int, error: BaseException) -> None:
+        """Note that the example at a place in the records cannot be used, and why."""
+        with self._lock:
+            self.bad.setdefault(self.records[index].id, _reason(error))
 
     def cut(self, index: int, draw: Draw, *, size: int, rng: np.random.Generator) -> Example | None:
         """A square of the example at a place in the records, encoded; None when it is bad."""
         loaded = self.load(index)
-        return None if loaded is None else _encoded(self.encode, loaded, draw(rng, *loaded.source.shape[:2]), size=size, rng=rng)
+        if loaded is None or loaded.id in self.bad:
+            return None
+        try:
+            return _encoded(self.encode, loaded, draw(rng, *loaded.source.shape[:2]), size=size, rng=rng)
+        except PixloomError as error:
+            self.refuse(index, error)
+            return None
 
     def _keep(self, index: int, loaded: Loaded) -> Loaded:
         """What was decoded; kept where there is still room. Nothing is thrown out: a pass asks for each once, in a new order."""

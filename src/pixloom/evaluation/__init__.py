@@ -16,10 +16,10 @@ from pixloom.config import DataConfig, load_config
 from pixloom.data.loading import Pictures, own_rng, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.data.transforms import apply, center_crop
-from pixloom.errors import ConfigError, DataError, ImageError
+from pixloom.errors import ConfigError, DataError, ImageError, PixloomError
 from pixloom.evaluation.scorecard import Evaluation, ranked, save, strip
 from pixloom.files import checksum
-from pixloom.images import Picture, to_model, with_channels
+from pixloom.images import Picture, resize, to_model, with_channels
 from pixloom.inference.translator import Translator, find_model
 from pixloom.metrics.judging import Estimate, Judged, Judges, Verdict, judge, load_judges
 from pixloom.modelfile import WEIGHTS
@@ -68,7 +68,11 @@ class Examples:
         crop = center_crop(height=height, width=width, size=self.size)
         source = apply(crop, loaded.source, size=self.size)
         target = None if loaded.target is None else apply(crop, loaded.target, size=self.size)
-        return Example(loaded.id, self.task.views(source, target, rng=own_rng(loaded.id)))
+        try:
+            return Example(loaded.id, self.task.views(source, target, rng=own_rng(loaded.id)))
+        except PixloomError as error:
+            self.pictures.refuse(index, error)
+            return None
 
 
 def evaluate(
@@ -285,6 +289,12 @@ def _contender(name: str, examples: Examples, *, show: Callable[[Example], Pictu
 def translated(translator: Translator, shown: Shown, *, seed: int = 0) -> Picture:
     """What a translator makes of an example, from what a person would give it."""
     return translator.translate(_picture(shown.source), seed=seed, given=shown.given)
+
+
+def source_of(shown: Shown) -> np.ndarray:
+    """The source of an example as it is shown beside the target: at its size."""
+    height, width = shown.target.shape[:2]
+    return shown.source if shown.source.shape[:2] == (height, width) else resize(shown.source, height=height, width=width)
 
 
 def judged(example: Example, prediction: Picture, *, task: Task) -> Judged:

@@ -20,7 +20,7 @@ from PIL import Image
 from pixloom.errors import OutputError
 from pixloom.files import new_folder
 from pixloom.images import from_model, to_model
-from pixloom.metrics.judging import HIGHER_IS_BETTER, Estimate
+from pixloom.metrics.judging import Estimate, higher_is_better
 
 GAP = 4
 """White pixels between the pictures of a strip."""
@@ -93,7 +93,7 @@ def ranked(rows: Sequence[Mapping[str, Any]], *, num_shown: int) -> tuple[tuple[
     if not there:
         return (), ()
     metric = there[0]
-    ids = [row["id"] for row in sorted(rows, key=lambda row: row[metric], reverse=metric not in HIGHER_IS_BETTER)]
+    ids = [row["id"] for row in sorted(rows, key=lambda row: row[metric], reverse=not higher_is_better(metric))]
     return tuple(ids[:num_shown]), tuple(reversed(ids[num_shown:][-num_shown:]))
 
 
@@ -168,7 +168,7 @@ def _table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
 def _label(metric: str) -> str:
     if metric.startswith("colourfulness"):
         return metric
-    return f"{metric} {'↑' if metric in HIGHER_IS_BETTER else '↓'}"
+    return f"{metric} {'↑' if higher_is_better(metric) else '↓'}"
 
 
 def _interval(value: Estimate | None) -> str:

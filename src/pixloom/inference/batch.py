@@ -32,6 +32,9 @@ Progress = Callable[[float, int], None]
 TYPES: dict[int, np.dtype[Any]] = {8: np.dtype(np.uint8), 16: np.dtype(np.uint16), 32: np.dtype(np.float32)}
 """Types of values by their bits."""
 
+LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
+"""Suffixes of formats that change pixels."""
+
 _MEMORY = 2**29  # bytes that pictures on their way may take before another one is read; the largest adds itself to this
 
 
@@ -69,6 +72,7 @@ def find_jobs(
     keep_alpha: bool = False,
     overwrite: bool = False,
     given: Mapping[str, Path] | None = None,
+    exact: bool = False,
 ) -> list[Job]:
     """The files that some inputs (files, folders, patterns) mean, and where their translations go.
 
@@ -85,18 +89,21 @@ def find_jobs(
         overwrite: whether existing files may be replaced; a source never is.
         given: what the task wants beside each picture, by name: a file for all of them, or a folder that holds one of the same relative
             name for each, whatever its suffix.
+        exact: whether no pixel may change in the file, as of label maps: then a lossy format is left for PNG.
 
     Raises:
         DataError: a picture for which nothing is given; an input that is not there or holds no pictures, or two sources with one output.
         OutputError: an unknown or unfit format, or an output that exists already.
     """
     suffix = None if image_format is None else _wished_suffix(image_format, channels=channels, keep_alpha=keep_alpha)
+    if exact and suffix in LOSSY:
+        raise OutputError(f"'{image_format}' changes the colours of a label map", fix="--format png")
     if out.exists() and not out.is_dir():
         raise OutputError("the output place is a file", where=out, fix="give a folder with --out")
     jobs: dict[Path, Job] = {}
     for text in inputs:
         for source, relative in _expand(text, out=out, recursive=recursive):
-            chosen = suffix or _fitting_suffix(source, channels=channels, keep_alpha=keep_alpha)
+            chosen = suffix or _fitting_suffix(source, channels=channels, keep_alpha=keep_alpha, exact=exact)
             beside = {name: _beside(place, relative, name=name) for name, place in (given or {}).items()}
             job = Job(source, out / relative.with_suffix(chosen), beside)
             other = jobs.setdefault(job.out, job)
@@ -429,14 +436,15 @@ def _wished_suffix(image_format: str, *, channels: int, keep_alpha: bool) -> str
     return suffix
 
 
-def _fitting_suffix(source: Path, *, channels: int, keep_alpha: bool) -> str:
+def _fitting_suffix(source: Path, *, channels: int, keep_alpha: bool, exact: bool) -> str:
     """The source's own suffix where its format can hold the translation, else the first that can."""
     try:
         header = read_header(source)
     except PixloomError:  # reported when its turn comes
         return source.suffix or ".png"
     for suffix in (source.suffix, ".png", ".tif"):
-        if _holds(suffix.lower(), channels=channels, depth=header.depth, alpha=keep_alpha and header.alpha):
+        fits = _holds(suffix.lower(), channels=channels, depth=header.depth, alpha=keep_alpha and header.alpha)
+        if fits and not (exact and suffix.lower() in LOSSY):
             return suffix
     return ".npy"
 

@@ -328,7 +328,7 @@ class Translator:
         height, width = working_size(
             source.shape[0], source.shape[1], short_side=side, multiple=max(signature.size_multiple, signature.min_size)
         )
-        return resize(source, height=height, width=width)
+        return resize(source, height=height, width=width, nearest=self.task.source_is_labels)
 
     def _translate_tensor(self, images: torch.Tensor, *, size: Size, seed: int, given: Mapping[str, Any] | None) -> torch.Tensor:
         import torch

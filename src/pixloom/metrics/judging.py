@@ -23,10 +23,18 @@ from pixloom.metrics.weights import find_weights
 PSNR_CAP = 100.0
 """In dB: what an infinite PSNR (equal pictures) counts as in a mean."""
 
-HIGHER_IS_BETTER = frozenset(
-    {"psnr", "ssim", "hole_psnr", "psnr_y", "ssim_y", "miou", "dice", "pixel_accuracy", "class_accuracy", "target_accuracy"}
-)
+HIGHER_IS_BETTER = frozenset({"psnr", "ssim", "hole_psnr", "psnr_y", "ssim_y", "miou", "iou", "dice", "pixel_accuracy", "class_accuracy"})
 """Metrics in which more is better; colourfulness has no better, all others are distances."""
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether more of a metric is better; what follows a comma says of what part.
+
+    >>> higher_is_better("iou, road"), higher_is_better("lpips")
+    (True, False)
+    """
+    return metric.split(",")[0] in HIGHER_IS_BETTER
+
 
 LEAST_FOR_SETS = 6
 """Pictures below which no distance between sets is computed."""

@@ -79,6 +79,8 @@ class Task(ABC):
         pixelwise: whether every pixel's values are made from that pixel alone, without chance, so that pictures may be cropped after it.
         native: whether pictures are worked on at their own size whatever size was trained.
         head: what the generator's last layer does: ``tanh`` for pictures, ``softmax`` for shares of classes.
+        makes_labels: whether translations are label maps, which no lossy format may hold.
+        pixel_loss: whether ``losses.pixel`` and its weight have a part in :meth:`terms`.
         takes: what can be given at use beside the source; all of it is needed.
         common_metrics: whether PSNR, SSIM, LPIPS and distances between sets mean something here.
         metrics: names of further metrics of the common kind (``colourfulness``).
@@ -91,6 +93,8 @@ class Task(ABC):
     pixelwise: ClassVar[bool] = True
     native: ClassVar[bool] = False
     head: ClassVar[str] = "tanh"
+    makes_labels: ClassVar[bool] = False
+    pixel_loss: ClassVar[bool] = True
     takes: ClassVar[tuple[str, ...]] = ()
     common_metrics: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ()
@@ -135,6 +139,11 @@ class Task(ABC):
         return {}
 
     # ---- in and out of the network
+
+    @property
+    def source_is_labels(self) -> bool:
+        """Whether what is translated is a label map, which must not be smoothed when it is resized."""
+        return False
 
     @property
     def magnification(self) -> int:

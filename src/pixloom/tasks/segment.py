@@ -50,6 +50,8 @@ class Segment(Task):
     summary: ClassVar[str] = "photo to label map; train on pairs of photo and label map (ids, masks or colours)"
     needs_pairs: ClassVar[bool] = True
     head: ClassVar[str] = "softmax"
+    makes_labels: ClassVar[bool] = True
+    pixel_loss: ClassVar[bool] = False
     common_metrics: ClassVar[bool] = False
     measures: ClassVar[tuple[str, ...]] = ("miou", "class_accuracy", "pixel_accuracy")
 

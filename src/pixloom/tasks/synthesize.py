@@ -50,6 +50,11 @@ class Synthesize(Task):
         """The first picture, or the second from B to A."""
         return self.direction == "AtoB", self.direction == "BtoA"
 
+    @property
+    def source_is_labels(self) -> bool:
+        """A label map is translated."""
+        return True
+
     def settled(self, records: Sequence[Record]) -> Self:
         """The task with its classes."""
         return replace(self, classes=find_classes(records, target=self.labels[1], labels=self.classes))

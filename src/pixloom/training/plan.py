@@ -155,6 +155,7 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
     picture_channels = probe_channels(listing.splits["train"])
     network_channels = task.channels(*picture_channels)
     config = override(config, {f"task.options.{name}": value for name, value in task.options().items()})
+    _check_pixel_loss(config, task)
     if task.head != "tanh":
         config = override(config, {"generator.options.head": task.head})
     if config.recipe not in RECIPES:
@@ -171,6 +172,19 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         )
     _check_length(config)
     return Plan(config, task, listing, picture_channels, network_channels, (*listing.notes, *reasons))
+
+
+def _check_pixel_loss(config: RunConfig, task: Task) -> None:
+    if task.pixel_loss:
+        return
+    usual = recipe(config.recipe, size=256).losses
+    for name in ("pixel", "pixel_weight"):
+        if getattr(config.losses, name) != getattr(usual, name):
+            raise ConfigError(
+                f"losses.{name}={getattr(config.losses, name)} would have no effect",
+                why=f"the task '{task.name}' has content losses of its own",
+                fix="leave it out, and see the weights in docs/tasks.md",
+            )
 
 
 def _first_size(first: Any, *, size: int) -> int:

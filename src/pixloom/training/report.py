@@ -35,7 +35,10 @@ GRID_BYTES = 170_000  # 24 of them in base64 are 5.4 MB
 GRID_SIDE = 1600
 NUM_EVENTS = NUM_ITEMS = 200
 SMOOTHING = 0.04
-HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "lpips": False, "kid": False, "frechet": False, "fid": False, "l1": False}
+HIGHER_IS_BETTER = {
+    **dict.fromkeys(("psnr", "ssim", "hole", "miou", "iou", "dice"), True),
+    **dict.fromkeys(("lpips", "kid", "frechet", "fid", "l1"), False),
+}
 _NOT_METRICS = ("images", "kind", "elapsed_seconds", "protocol", "count")
 
 

@@ -38,6 +38,9 @@ MAX_ROLLBACKS = 3
 CHECKPOINT_SECONDS = 300
 """What a crash may cost where ``training.checkpoint_every_images`` does not say it in images; a checkpoint takes seconds."""
 
+COMMON_METRICS = ("lpips", "psnr", "ssim", "colourfulness")
+"""What the status line tells of a validation beside the task's own measures."""
+
 LEARNT_PER_JUDGED = 8
 """So many images are learnt from for each that a validation judges, so that all validations take a few per cent of the run."""
 
@@ -381,7 +384,8 @@ class Session:
                     **self.metrics,
                     protocol=self.watch.protocol,
                 )
-                self.status.update(progress.images, metrics=self.metrics)
+                told = (*COMMON_METRICS, *self.plan.task.measures)
+                self.status.update(progress.images, metrics={name: value for name, value in self.metrics.items() if name in told})
                 if self.writer is not None:
                     self.writer.record(entry)
         self.judged_images = progress.images

@@ -20,7 +20,7 @@ from pixloom.config import override
 from pixloom.data.loading import Pictures
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, nearest
-from pixloom.evaluation import Evaluation, Example, Examples, evaluate, judged, translated
+from pixloom.evaluation import Evaluation, Example, Examples, evaluate, judged, source_of, translated
 from pixloom.files import write_bytes
 from pixloom.images import from_model, to_model
 from pixloom.inference.translator import Translator
@@ -70,7 +70,7 @@ class Watch:
             self._preview_examples = [example for _, example in zip(range(PREVIEW_ROWS), chosen, strict=False)]
         translator = self._translator(generator)
         rows = [
-            [self.plan.task.input_baseline(example.shown), translated(translator, example.shown).pixels, example.shown.target]
+            [source_of(example.shown), translated(translator, example.shown).pixels, example.shown.target]
             for example in self._preview_examples
         ]
         grid = preview_grid([[_eight_bit(pixels) for pixels in row] for row in rows], labels=("source", "output", "target"))
