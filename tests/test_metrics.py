@@ -410,8 +410,8 @@ def test_all_measures_together(random_weights):
     verdict = judge(pairs(8), judges=judges)
     assert list(verdict.means) == ["lpips", "kid_squeeze", "frechet_squeeze", "psnr", "ssim"]
     assert set(verdict.floors) == {"kid_squeeze", "frechet_squeeze"}
-    fake = torch.cat([judges.features(prediction[None]) for _, prediction, _ in pairs(8)])
-    real = torch.cat([judges.features(target[None]) for _, _, target in pairs(8)])
+    fake = torch.cat([judges.features(prediction[None]) for _, prediction, *_ in pairs(8)])
+    real = torch.cat([judges.features(target[None]) for _, _, target, *_ in pairs(8)])
     assert verdict.means["kid_squeeze"].mean == pytest.approx(kid(real, fake).value)
     assert verdict.means["frechet_squeeze"].mean == pytest.approx(frechet(real, fake))
     assert verdict.means["frechet_squeeze"].low is None

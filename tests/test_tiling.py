@@ -242,8 +242,8 @@ def test_tiles_are_exact_where_that_costs_at_most_four_times_the_work(radius, mu
 
 def test_the_note_says_why_a_picture_is_not_what_it_would_be_at_once():
     assert choose_tiling(radius=45, multiple=16).note == "translated in tiles"
-    assert "not as a whole: the network looks 765 pixels far" in choose_tiling(radius=765, multiple=256).note
-    assert "not as a whole: the network looks at the whole picture" in choose_tiling(radius=None, multiple=4).note
+    assert "since the network looks 765 pixels far" in choose_tiling(radius=765, multiple=256).note
+    assert "since the network looks at the whole picture" in choose_tiling(radius=None, multiple=4).note
 
 
 # --- Memory --------------------------------------------------------------------------------------------------------------------------
