@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from skimage.metrics import peak_signal_noise_ratio
 from console import Console
 from pixloom.config import LossConfig, TaskConfig
 from pixloom.errors import ConfigError, DataError, ImageError
-from pixloom.images import Picture, read, resize, write
+from pixloom.images import Picture, as_picture, read, resize, write
+from pixloom.inference.tiling import Tiling
 from pixloom.metrics.luma import luma, psnr_y, ssim_y
 from pixloom.tasks import TASKS, build_task
 from pixloom.tasks.base import Shown
@@ -312,6 +314,32 @@ def test_masks_are_found_by_name(run, pictures, tmp_path, capsys):
         changed = (made != source).any(axis=(0, 2))
         assert changed.any()
         assert not np.delete(changed, np.s_[number * 8 : number * 8 + 8]).any()
+
+
+@pytest.mark.parametrize("feather", [0, 3])
+def test_a_large_picture_goes_through_in_pieces_with_its_mask(run, monkeypatch, feather):
+    from pixloom import Translator
+    from pixloom.inference import translator
+
+    name, folder = run
+    if name == "super-resolve":
+        pytest.skip("it enlarges the whole picture first")
+    translate, source = Translator.from_pretrained(folder, device="cpu"), photo(64, 80)
+    if name == "inpaint":
+        translate.task = replace(translate.task, feather=feather)
+    mask = np.zeros((64, 80), bool)
+    mask[20:50, 10:70] = True
+    given = {"mask": mask} if name == "inpaint" else {}
+    monkeypatch.setattr(translator, "MAX_PIXELS_AT_ONCE", 2000)
+    monkeypatch.setattr(translator, "choose_tiling", lambda **_: Tiling(tile=48, margin=8, multiple=8, blend=True, note="in tiles"))
+    prepared = translate.prepare(as_picture(source), size="native", given=translator.as_given(given))
+    assert (prepared.values is None) == (name == "restore" or not feather)
+    made = translate(source, size="native", given=given)
+    assert made.shape == source.shape
+    if name == "inpaint":
+        assert np.array_equal(made[:10], source[:10])
+        assert feather or np.array_equal(made[~mask], source[~mask])
+        assert not np.array_equal(made[mask], source[mask])
 
 
 def test_an_array_is_filled_in_python(run, pictures):

@@ -185,7 +185,7 @@ class Translator:
         """
         prepared = self.prepare(picture, size=size, given=given)
         if prepared.values is None:
-            pixels = self._through_bands(prepared.picture.pixels, seed=seed, progress=progress)
+            pixels = self._through_bands(prepared.picture.pixels, prepared.given, seed=seed, progress=progress)
             return _finished(pixels, prepared.picture, keep_alpha=keep_alpha, note=self._tiling.note)
         output = self.generate(prepared.values[None], seed=seed, progress=progress)[0]
         return self.finish(prepared, output, keep_alpha=keep_alpha)
@@ -199,8 +199,9 @@ class Translator:
         """
         picture, given = self.accept(picture), given or {}
         self._check_given(given, size=picture.pixels.shape[:2])
-        if size == "native" and self.task.pixelwise and _is_large(picture.pixels.shape[:2]):
-            return Prepared(picture, None)
+        at_own_size = size == "native" or (self.task.native and size == "trained")
+        if at_own_size and self.task.local and _is_large(picture.pixels.shape[:2]):
+            return Prepared(picture, None, given)
         pixels = self._at_working_size(picture.pixels, size)
         height, width = pixels.shape[:2]
         near = {
@@ -272,7 +273,7 @@ class Translator:
         source = pad(values, multiple=signature.size_multiple, least=signature.min_size)
         return self.runtime.run(np.ascontiguousarray(source, dtype=np.float32), seed=seed)[..., :height, :width]
 
-    def _through_bands(self, pixels: np.ndarray, *, seed: int, progress: Progress | None) -> np.ndarray:
+    def _through_bands(self, pixels: np.ndarray, given: Given, *, seed: int, progress: Progress | None) -> np.ndarray:
         """The translation of a large picture at its own size, band by band: only one row of tiles is ever held as floats."""
         tiling = self._tiling
         height, width = pixels.shape[:2]
@@ -281,10 +282,10 @@ class Translator:
             rows, columns = plan_tiles(height, width, tile=tiling.tile, margin=tiling.margin, multiple=tiling.multiple, blend=tiling.blend)
 
             def read(down: slice, across: slice) -> np.ndarray:
-                return self.task.encode_source(pixels[down, across], {})[None]
+                return self.task.encode_source(pixels[down, across], {name: extra[down, across] for name, extra in given.items()})[None]
 
             for kept, band in bands(lambda part: self._run(part, seed=seed), read, rows=rows, columns=columns, progress=progress):
-                result[kept] = self.task.compose(band[0], pixels[kept], {})
+                result[kept] = self.task.compose(band[0], pixels[kept], {name: extra[kept] for name, extra in given.items()})
         return result
 
     def check_takes(self, given: Iterable[str]) -> None:

@@ -76,7 +76,7 @@ class Task(ABC):
         name: in ``TASKS``.
         summary: a line for people.
         needs_pairs: whether an example is two pictures; else the task makes the second one.
-        pixelwise: whether every pixel's values are made from that pixel alone, without chance, so that pictures may be cropped after it.
+        pixelwise: whether an example's values are made from each pixel alone, without chance, so that it may be cut after it is encoded.
         native: whether pictures are worked on at their own size whatever size was trained.
         head: what the generator's last layer does: ``tanh`` for pictures, ``softmax`` for shares of classes.
         makes_labels: whether translations are label maps, which no lossy format may hold.
@@ -139,6 +139,11 @@ class Task(ABC):
         return {}
 
     # ---- in and out of the network
+
+    @property
+    def local(self) -> bool:
+        """Whether :meth:`encode_source` and :meth:`compose` work pixel by pixel, so that a large picture may go through piece by piece."""
+        return True
 
     @property
     def source_is_labels(self) -> bool:

@@ -84,6 +84,11 @@ class Inpaint(Task):
         values[:, hole] = 0
         return np.concatenate([values, np.where(hole, np.float32(1), np.float32(-1))[None]])
 
+    @property
+    def local(self) -> bool:
+        """Unless the translation fades out around the hole."""
+        return not self.feather
+
     def source_channels(self, picture: int, network: int) -> int:
         """All of the network's but the mask."""
         return network - 1

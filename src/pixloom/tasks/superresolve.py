@@ -64,6 +64,11 @@ class SuperResolve(Task):
         """The scale."""
         return self.scale
 
+    @property
+    def local(self) -> bool:
+        """No: enlarging looks at neighbours."""
+        return False
+
     def encode_source(self, source: Pixels, given: Given) -> Values:
         """The picture at its new size.
 
