@@ -619,7 +619,7 @@ while hits < kills:
     os.waitpid(child, 0)
     hits += 1
     seen.append(images())
-    most *= 1.5 if seen[-1] == 0 else 1  # a busy machine: so that some get beyond their beginning
+    most = 1.2 if seen[-1] else 1.4 * most  # on a busy machine too some get beyond their beginning
 child = live()
 _, status = os.waitpid(child, 0)
 print(json.dumps({"kills": hits, "first": seen[0], "furthest": max(seen), "seen": seen}))
