@@ -121,7 +121,7 @@ def recipes(*, as_json: bool) -> None:
     for title, rows in tree.items():
         typer.echo(f"{title}:")
         for name, summary in rows.items():
-            typer.echo(f"  {name:12} {summary}")
+            typer.echo(f"  {name:14} {summary}")
 
 
 def doctor(*, as_json: bool) -> None:
