@@ -167,7 +167,7 @@ def _finish(result: Any) -> None:
 
 def _comparison(evaluation: Any) -> list[str]:
     """The model beside the input itself on the held-out pictures."""
-    from pixloom.metrics.judging import HIGHER_IS_BETTER
+    from pixloom.metrics.judging import higher_is_better
 
     inputs = evaluation.baselines.get("input", {})
     rows = [f"{evaluation.count} held-out pictures:      the model   the input itself"]
@@ -177,7 +177,7 @@ def _comparison(evaluation: Any) -> list[str]:
     headline = "lpips" if "lpips" in inputs else "psnr"
     if headline in inputs:
         gain = evaluation.means[headline].mean - inputs[headline].mean
-        if (gain < 0) == (headline in HIGHER_IS_BETTER):
+        if (gain < 0) == higher_is_better(headline):
             rows.append(
                 f"  by {headline} the model is not yet better than the input itself: too few images seen; train again with more --images"
             )

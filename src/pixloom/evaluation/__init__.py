@@ -19,7 +19,7 @@ from pixloom.data.transforms import apply, center_crop
 from pixloom.errors import ConfigError, DataError, ImageError, PixloomError
 from pixloom.evaluation.scorecard import Evaluation, ranked, save, strip
 from pixloom.files import checksum
-from pixloom.images import Picture, resize, to_model, with_channels
+from pixloom.images import Picture, to_model, with_channels
 from pixloom.inference.translator import Translator, find_model
 from pixloom.metrics.judging import Estimate, Judged, Judges, Verdict, judge, load_judges
 from pixloom.modelfile import WEIGHTS
@@ -128,14 +128,7 @@ def evaluate(
     listing = with_holdout(discover(data, paired=main.task.needs_pairs), share=_holdout(Path(model), data))
     split, records = choose_records(listing, split=split, limit=limit)
     examples = open_examples(records, task=main.task, size=main.description.size)
-    judges = load_judges(
-        weights=weights,
-        lpips=lpips,
-        features=features,
-        colour="colourfulness" in main.task.metrics,
-        common=main.task.common_metrics,
-        device=main.device,
-    )
+    judges = judges_for(main.task, weights=weights, lpips=lpips, features=features, device=main.device)
     verdicts, missing = compare(translators, examples, judges=judges, seed=seed, progress=progress)
     best = verdicts.pop(name)
     worst_ids, best_ids = ranked(best.rows, num_shown=NUM_SHOWN)
@@ -189,6 +182,25 @@ def choose_records(listing: Listing, *, split: str | None = None, limit: int | N
     if limit < 1:
         raise ConfigError(f"the limit cannot be {limit}", fix="give a number of pictures")
     return split, tuple(pool[place * len(pool) // limit] for place in range(limit))
+
+
+def judges_for(
+    task: Task,
+    *,
+    weights: str | Path | None = None,
+    lpips: str | None = "squeeze",
+    features: str | None = None,
+    device: str | torch.device = "cpu",
+) -> Judges:
+    """The judges whose measures mean something for a task; the other arguments are those of ``load_judges``."""
+    return load_judges(
+        weights=weights,
+        lpips=lpips,
+        features=features,
+        colour="colourfulness" in task.metrics,
+        common=task.common_metrics,
+        device=device,
+    )
 
 
 def open_examples(records: Sequence[Record], *, task: Task, size: int) -> Examples:
@@ -291,12 +303,6 @@ def translated(translator: Translator, shown: Shown, *, seed: int = 0) -> Pictur
     return translator.translate(_picture(shown.source), seed=seed, given=shown.given)
 
 
-def source_of(shown: Shown) -> np.ndarray:
-    """The source of an example as it is shown beside the target: at its size."""
-    height, width = shown.target.shape[:2]
-    return shown.source if shown.source.shape[:2] == (height, width) else resize(shown.source, height=height, width=width)
-
-
 def judged(example: Example, prediction: Picture, *, task: Task) -> Judged:
     """A prediction beside what it should be, in the target's channels, with what the task measures."""
     pixels = with_channels(prediction, example.shown.target.shape[-1]).pixels
@@ -309,9 +315,7 @@ def _strips(ids: Sequence[str], *, examples: Examples, translator: Translator, s
     places = {record.id: place for place, record in enumerate(examples.pictures.records)}
     loaded = [example for name in ids if (example := examples.load(places[name])) is not None]
     return {
-        example.id: strip(
-            examples.task.input_baseline(example.shown), translated(translator, example.shown, seed=seed).pixels, example.shown.target
-        )
+        example.id: strip(example.shown.source_beside, translated(translator, example.shown, seed=seed).pixels, example.shown.target)
         for example in loaded
     }
 

@@ -54,6 +54,12 @@ class Shown:
     target: Pixels
     given: Given = field(default_factory=dict)
 
+    @property
+    def source_beside(self) -> Pixels:
+        """The source at the target's size, to be shown or compared beside it."""
+        height, width = self.target.shape[:2]
+        return self.source if self.source.shape[:2] == (height, width) else resize(self.source, height=height, width=width)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -199,12 +205,32 @@ class Task(ABC):
 
     def input_baseline(self, shown: Shown) -> Pixels:
         """What translating nothing would give: the source, at the target's size."""
-        height, width = shown.target.shape[:2]
-        return shown.source if shown.source.shape[:2] == (height, width) else resize(shown.source, height=height, width=width)
+        return shown.source_beside
 
     def options(self) -> dict[str, Any]:
         """The settings by name, as ``task.options`` in a config has them."""
         return {name: value for name, value in vars(self).items() if name != "direction"}
+
+
+def unit(pixels: Pixels) -> np.ndarray:
+    """Pixels of any number type as float32 in [0, 1], still H W C."""
+    values: np.ndarray = to_model(pixels).transpose(1, 2, 0) / 2 + 0.5
+    return values
+
+
+def as_pixels(values: np.ndarray, dtype: np.dtype[Any]) -> Pixels:
+    """Float values in [0, 1], H W C, in a number type."""
+    return from_model(np.ascontiguousarray(values.transpose(2, 0, 1)) * 2 - 1, dtype=dtype)
+
+
+def folding(factor: int) -> dict[str, Any]:
+    """Settings for translations that stay near their source: the generator that folds pixels and adds to it, which has no chance at use."""
+    return {
+        "generator.name": "shuffle",
+        "generator.options": {"factor": factor},
+        "inference.dropout": False,
+        "inference.statistics": "running",
+    }
 
 
 def lone(name: str, target: int | None) -> None:

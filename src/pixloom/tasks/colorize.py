@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from pixloom.errors import DataError
-from pixloom.images import from_model, resized_columns, strips, to_model
-from pixloom.tasks.base import Given, Pixels, Shown, Task, Values, lone
+from pixloom.images import from_model, resized_columns, strips
+from pixloom.tasks.base import Given, Pixels, Shown, Task, Values, lone, unit
 
 AB_SCALE = 110.0
 """Colour channels a and b are divided by this, as pix2pix's colorization does; sRGB reaches |b| <= 108."""
@@ -49,7 +49,7 @@ class Colorize(Task):
         height, width = source.shape[:2]
         lightness, colour = np.empty((1, height, width), np.float32), np.empty((2, height, width), np.float32)
         for rows in strips(height, width=width):
-            lab = rgb_to_lab(_unit(source[rows]))
+            lab = rgb_to_lab(unit(source[rows]))
             lightness[:, rows], colour[:, rows] = _scaled_lightness(lab), lab[..., 1:].transpose(2, 0, 1) / AB_SCALE
         return lightness, colour
 
@@ -58,7 +58,7 @@ class Colorize(Task):
         height, width = source.shape[:2]
         lightness = np.empty((1, height, width), np.float32)
         for rows in strips(height, width=width):
-            lightness[:, rows] = _scaled_lightness(rgb_to_lab(_unit(_as_rgb(source[rows]))))
+            lightness[:, rows] = _scaled_lightness(rgb_to_lab(unit(_as_rgb(source[rows]))))
         return lightness
 
     def source_channels(self, picture: int, network: int) -> int:
@@ -75,7 +75,7 @@ class Colorize(Task):
         pixels = np.empty((height, width, 3), source.dtype)
         for columns, colour in _colour(output, height=height, width=width):
             for rows in strips(height, width=colour.shape[1]):
-                lab = rgb_to_lab(_unit(_as_rgb(source[rows, columns])))
+                lab = rgb_to_lab(unit(_as_rgb(source[rows, columns])))
                 lab[..., 1:] = colour[rows] * AB_SCALE
                 pixels[rows, columns] = from_model(lab_to_rgb(lab).transpose(2, 0, 1) * 2 - 1, dtype=source.dtype)
         return pixels
@@ -106,11 +106,6 @@ def lab_to_rgb(lab: np.ndarray) -> np.ndarray:
     linear = np.clip((ratio * _WHITE).astype(np.float32) @ _RGB_FROM_XYZ.T, 0, 1)
     rgb: np.ndarray = np.where(linear > 0.0031308, 1.055 * linear ** np.float32(1 / 2.4) - 0.055, linear * 12.92).astype(np.float32)
     return rgb
-
-
-def _unit(pixels: Pixels) -> np.ndarray:
-    """Pixels of any number type as float32 in [0, 1], still H W C."""
-    return to_model(pixels).transpose(1, 2, 0) / 2 + 0.5
 
 
 def _as_rgb(pixels: Pixels) -> Pixels:

@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from pixloom.images import from_model, to_model
-from pixloom.tasks.base import Pixels, Shown, Task, lone
+from pixloom.tasks.base import Pixels, Shown, Task, as_pixels, folding, lone, unit
 from pixloom.tasks.degradations import DEGRADATIONS
 
 
@@ -36,24 +35,9 @@ class Restore(Task):
 
     def settings(self) -> dict[str, Any]:
         """A network that adds to its source."""
-        return {
-            "generator.name": "shuffle",
-            "generator.options": {"factor": 2},
-            "inference.dropout": False,
-            "inference.statistics": "running",
-        }
+        return folding(2)
 
     def views(self, source: Pixels, target: Pixels | None, *, rng: np.random.Generator) -> Shown:
         """The picture made bad, and the picture."""
         bad = DEGRADATIONS[self.degradation](unit(source), rng)
         return Shown(as_pixels(bad, source.dtype), source)
-
-
-def unit(pixels: Pixels) -> np.ndarray:
-    """Pixels of any number type as float32 in [0, 1], still H W C."""
-    return np.ascontiguousarray((to_model(np.ascontiguousarray(pixels)).transpose(1, 2, 0) + 1) / 2)
-
-
-def as_pixels(values: np.ndarray, dtype: np.dtype[Any]) -> Pixels:
-    """Float values in [0, 1], H W C, in a number type."""
-    return from_model(np.ascontiguousarray(values.transpose(2, 0, 1)) * 2 - 1, dtype=dtype)

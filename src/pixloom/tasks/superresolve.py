@@ -10,9 +10,8 @@ from pydantic import Field
 
 from pixloom.errors import DataError, ImageError
 from pixloom.images import MAX_PIXELS, from_model, resize, to_model
-from pixloom.tasks.base import Given, Measured, Pixels, Shown, Task, Values, lone
+from pixloom.tasks.base import Given, Measured, Pixels, Shown, Task, Values, as_pixels, folding, lone, unit
 from pixloom.tasks.degradations import chain
-from pixloom.tasks.restore import as_pixels, unit
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,7 @@ class SuperResolve(Task):
 
     def settings(self) -> dict[str, Any]:
         """The network that works at the small size."""
-        return {
-            "generator.name": "shuffle",
-            "generator.options": {"factor": self.scale},
-            "inference.dropout": False,
-            "inference.statistics": "running",
-        }
+        return folding(self.scale)
 
     def views(self, source: Pixels, target: Pixels | None, *, rng: np.random.Generator) -> Shown:
         """The picture made small, and the picture, cut to whole multiples of the scale."""

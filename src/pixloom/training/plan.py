@@ -108,7 +108,6 @@ def make_plan(
         raise ConfigError(f"the size cannot be {wished!r}", why="it is the side of the training crop in pixels", fix="--size 128")
     else:
         size = wished
-        reasons += _enlarged(discover(DataConfig(**place), paired=TASKS[task].needs_pairs), size=size)
     base = {f"data.{key}": value for key, value in place.items()} | {
         "task.name": task,
         "task.direction": direction,
@@ -171,7 +170,8 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
             f"{images:,} images: the recipe's {config.training.epochs:g} passes over {len(listing.splits['train'])} examples",
         )
     _check_length(config)
-    return Plan(config, task, listing, picture_channels, network_channels, (*listing.notes, *reasons))
+    reasons = (*listing.notes, *reasons, *_enlarged(listing, size=config.data.size))
+    return Plan(config, task, listing, picture_channels, network_channels, reasons)
 
 
 def _check_pixel_loss(config: RunConfig, task: Task) -> None:

@@ -20,11 +20,11 @@ from pixloom.config import override
 from pixloom.data.loading import Pictures
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, nearest
-from pixloom.evaluation import Evaluation, Example, Examples, evaluate, judged, source_of, translated
+from pixloom.evaluation import Evaluation, Example, Examples, evaluate, judged, judges_for, translated
 from pixloom.files import write_bytes
 from pixloom.images import from_model, to_model
 from pixloom.inference.translator import Translator
-from pixloom.metrics.judging import HIGHER_IS_BETTER, Judges, judge, load_judges
+from pixloom.metrics.judging import Judges, higher_is_better, judge
 from pixloom.modelfile import ModelDescription, describe_generator, save_model
 from pixloom.tasks import Task
 from pixloom.training.folder import RunFolder
@@ -51,9 +51,7 @@ class Watch:
         self.plan, self.folder, self.device = plan, folder, device
         spread = plan.validation[:: max(1, len(plan.validation) // MOST_VALIDATED)][:MOST_VALIDATED]
         self.examples = self._examples(spread)
-        self.judges: Judges = load_judges(
-            features=None, colour="colourfulness" in plan.task.metrics, common=plan.task.common_metrics, device=device
-        )
+        self.judges: Judges = judges_for(plan.task, device=device)
         self.best_metric = choose_metric(plan.config.training.best_metric, judges=self.judges, task=plan.task)
         self.protocol = f"{len(spread)} validation pictures, short side to {plan.config.data.size} px, centre square"
         self._preview_examples: list[Example] | None = None
@@ -70,7 +68,7 @@ class Watch:
             self._preview_examples = [example for _, example in zip(range(PREVIEW_ROWS), chosen, strict=False)]
         translator = self._translator(generator)
         rows = [
-            [source_of(example.shown), translated(translator, example.shown).pixels, example.shown.target]
+            [example.shown.source_beside, translated(translator, example.shown).pixels, example.shown.target]
             for example in self._preview_examples
         ]
         grid = preview_grid([[_eight_bit(pixels) for pixels in row] for row in rows], labels=("source", "output", "target"))
@@ -95,7 +93,7 @@ class Watch:
         """Whether a validation value beats the best so far; without validation pictures the newest model is the best."""
         if value is None or best is None:
             return True
-        return value > best if self.best_metric in HIGHER_IS_BETTER else value < best
+        return value > best if higher_is_better(self.best_metric) else value < best
 
     def save_model(self, generator: nn.Module, progress: Progress, *, folder: Path, metrics: dict[str, float] | None = None) -> None:
         """Write the model folder with what is known about it."""
@@ -171,7 +169,7 @@ def settled(plan: Plan) -> Plan:
             why="there are no validation pictures",
             fix="leave it out, or set data.holdout",
         )
-    metric = choose_metric(name, judges=load_judges(features=None, common=plan.task.common_metrics), task=plan.task)
+    metric = choose_metric(name, judges=judges_for(plan.task), task=plan.task)
     return replace(plan, config=override(plan.config, {"training.best_metric": metric}))
 
 
