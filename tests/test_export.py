@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,6 +40,29 @@ NETWORKS = {
     "unet": ({"depth": 6, "width": 4, "noise_channels": 2}, InferenceConfig(statistics="image", dropout=True), 64),
     # At 16 pixels its innermost maps are single pixels, which have no statistics of their own.
     "encoder_decoder": ({"width": 4}, InferenceConfig(statistics="image"), 16),
+    # Every kind of condition.
+    "resnet": (
+        {
+            "blocks": 1,
+            "width": 4,
+            "noise_channels": 2,
+            "injection": "film",
+            "conditions": {"label": 2, "attributes": 1, "text": 3, "map": 2, "image": 1, "style": 4},
+        },
+        InferenceConfig(),
+        32,
+    ),
+}
+
+CONDITIONS = {
+    "label": {"names": ["a", "b"]},
+    "attributes": {"names": ["s"], "low": [0.0], "high": [1.0], "exclusive": []},
+    "text": {"words": ["red", "blue", "flower"]},
+    "map": {
+        "classes": [{"name": "x", "colour": [0, 0, 0], "id": 0, "share": 0.5}, {"name": "y", "colour": [9, 9, 9], "id": 1, "share": 0.5}]
+    },
+    "image": {"channels": 1},
+    "style": {"code": 4, "channels": 3},
 }
 
 
@@ -50,6 +74,8 @@ def save(folder: Path, name: str, *, channels: tuple[int, int] = (3, 3), task: s
     initialize(network, gain=0.2)
     network.train()(torch.rand(2, channels[0], 128, 64), None, torch.randn(2, 2) if network.noise_channels else None)
     described = ModelDescription(TaskConfig(name=task), describe_generator(name, network), inference, size=size, recipe="test")
+    if options.get("conditions"):
+        described = replace(described, conditions=CONDITIONS, condition_dropout=0.1)
     save_model(folder, generator=network, description=described)
 
 
@@ -122,6 +148,24 @@ def test_every_runtime_gives_what_torch_gives(made, name, runtime, batch, height
     assert np.abs(got - expected).max() < MOST_DIFFERENCE
 
 
+@pytest.mark.parametrize("runtime", EXPORTED)
+def test_conditions_steer_an_exported_model_as_they_do_torch(made, runtime):
+    folder = made["resnet"][0]
+    given = {
+        "label": "b",
+        "attributes": {"s": 1.2},
+        "text": "red flower",
+        "map": np.eye(40, 48, dtype=np.uint8),
+        "style": np.ones((9, 9, 3), np.uint8),
+    }
+    source = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    translated = {name: Translator.from_pretrained(folder, runtime=name) for name in ("torch", runtime)}
+    for one in ({}, given, {"label": "a"}):
+        ours, theirs = (translate(source, given=one).astype(int) for translate in (translated[runtime], translated["torch"]))
+        assert np.abs(ours - theirs).max() <= 1
+    assert np.abs(translated[runtime](source, given=given).astype(int) - translated[runtime](source)).max() > 1
+
+
 def test_maps_of_one_pixel_are_normalised_as_torch_does(made):
     folder = made["encoder_decoder"][0]
     source = pictures(1, 3, 16, 16)
@@ -162,7 +206,9 @@ def test_noise_and_dropout_are_drawn_as_torch_draws_them():
 
 def test_a_comparison_finds_what_differs():
     class Shifted:
-        def run(self, source: np.ndarray, *, seed: int) -> np.ndarray:
+        signature = Signature(1, 1)
+
+        def run(self, source: np.ndarray, *, condition: object, seed: int) -> np.ndarray:
             return source + np.float32(0.5) * (source > 0)
 
     sources = [np.array([[[[1, -1]]]], np.float32), np.full((1, 1, 1, 2), -1, np.float32)]
@@ -228,10 +274,10 @@ def test_an_export_that_differs_is_refused_and_leaves_nothing(quick, model, monk
     (model / EXPORT).unlink()
     before = sorted(path.name for path in model.iterdir())
     shifted = OnnxRuntime.run
-    monkeypatch.setattr(OnnxRuntime, "run", lambda self, source, *, seed: shifted(self, source, seed=seed) + np.float32(2e-4))
+    monkeypatch.setattr(OnnxRuntime, "run", lambda self, source, *, condition, seed: shifted(self, source, seed=seed) + np.float32(2e-4))
     with pytest.raises(ModelError, match="something else than the network"):
         export_onnx(model)
-    monkeypatch.setattr(OnnxRuntime, "run", lambda self, source, *, seed: shifted(self, source, seed=seed) * np.float32(np.nan))
+    monkeypatch.setattr(OnnxRuntime, "run", lambda self, source, *, condition, seed: shifted(self, source, seed=seed) * np.float32(np.nan))
     with pytest.raises(ModelError, match="something else than the network"):
         export_onnx(model)
     assert sorted(path.name for path in model.iterdir()) == before
@@ -243,7 +289,7 @@ def test_a_further_runtime_that_differs_is_not_used(quick, model, monkeypatch):
     def wrong(exported):
         runtime = right(exported)
         run = runtime.run
-        runtime.run = lambda source, *, seed: run(source, seed=seed) + 1
+        runtime.run = lambda source, *, condition=None, seed: run(source, seed=seed) + 1
         return runtime
 
     monkeypatch.setitem(EXPORTED, "openvino", wrong)
@@ -747,7 +793,9 @@ def test_a_translator_of_an_export_can_be_saved_where_its_weights_are(model, tmp
 def test_a_failing_runtime_is_an_error_that_says_what_to_do(made, monkeypatch):
     translate = Translator.from_pretrained(made["unet"][0], runtime="onnxruntime")
     for message, kind in (("std::bad_alloc", ImageError), ("Failed to allocate memory", ImageError), ("no such kernel", ModelError)):
-        monkeypatch.setattr(translate.runtime, "run", lambda source, *, seed, message=message: (_ for _ in ()).throw(Exception(message)))
+        monkeypatch.setattr(
+            translate.runtime, "run", lambda source, *, condition=None, seed, message=message: (_ for _ in ()).throw(Exception(message))
+        )
         with pytest.raises(kind) as caught:
             translate(np.zeros((8, 8, 3), np.uint8))
         assert caught.value.fix

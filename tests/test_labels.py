@@ -64,6 +64,25 @@ def test_grey_values_are_ids(classes, ids):
 
 
 @given(vocabularies(), IDS)
+def test_ids_in_grey_give_every_class_back(classes, ids):
+    ids = np.where(ids < len(classes.kept), ids, NONE).astype(np.int16)
+    grey = classes.grey(ids)
+    assert grey.shape == (*ids.shape, 1)
+    assert grey.dtype == (np.uint8 if grey.max() <= 255 and max(classes.values) <= 255 else np.uint16)
+    assert np.array_equal(classes.ids(grey), ids)
+    for place, value in enumerate(classes.values):
+        assert (grey[ids == place] == value).all()
+
+
+def test_a_mask_in_grey_has_eight_bits_and_an_ignored_class_its_own_id():
+    mask = Classes((Label("a", (0, 0, 0), 0), Label("b", (255, 255, 255), 255)))
+    grey = mask.grey(np.array([[0, 1]], dtype=np.int16))
+    assert (grey.dtype, grey.ravel().tolist()) == (np.uint8, [0, 255])
+    known = Classes((ROAD, SKY, TREE), "sky").grey(np.array([[0, 1, NONE]], dtype=np.int16))
+    assert known.ravel().tolist() == [7, 300, 2]
+
+
+@given(vocabularies(), IDS)
 def test_planes_are_one_hot_in_minus_one_to_one(classes, ids):
     ids = np.where(ids < len(classes.kept), ids, NONE).astype(np.int16)
     planes, whole = classes.planes(ids), classes.planes(ids, unknown=True)

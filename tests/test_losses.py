@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pixloom.losses import ADVERSARIAL, PIXEL, gradient_penalty
+from pixloom.shapes import Judgement
 
 
 def sigmoid(t):
@@ -114,7 +115,7 @@ class Known(nn.Module):
     def forward(self, source, candidate, condition=None):
         self.seen.append((source, candidate, condition))
         values = candidate.square() / 2 if self.quadratic else candidate
-        return [self.k * values.mean(1, keepdim=True)], [[]]
+        return Judgement([self.k * values.mean(1, keepdim=True)], [[]], {})
 
 
 def pictures(batch=3, channels=2, size=4):
@@ -164,8 +165,8 @@ def test_gradient_penalty_averages_the_scales():
     single = Known(quadratic=False)
 
     def doubled(source, candidate, condition):
-        (logits,), features = single(source, candidate, condition)
-        return [logits, 3 * logits.mean((2, 3))], features * 2
+        (logits,), features, _ = single(source, candidate, condition)
+        return Judgement([logits, 3 * logits.mean((2, 3))], features * 2, {})
 
     unit = np.sqrt(32) / 32
     assert gradient_penalty(doubled, source, real, fake, rng=None).item() == pytest.approx((2 * 3 * unit - 1) ** 2, rel=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio
 
 from console import Console
-from pixloom.config import LossConfig, TaskConfig
+from pixloom.config import DataConfig, LossConfig, TaskConfig
+from pixloom.data.sources import discover
 from pixloom.errors import ConfigError, DataError, ImageError
 from pixloom.images import Picture, as_picture, read, resize, write
 from pixloom.inference.tiling import Tiling
@@ -71,12 +73,41 @@ def test_own_masks_are_used_and_checked(tmp_path):
     got = own_mask(rng(), tmp_path, height=20, width=24)
     assert np.array_equal(got, mask[..., 0].repeat(2, 0).repeat(2, 1) > 0)
     assert Inpaint(folder=str(tmp_path)).views(photo(20, 24), None, rng=rng()).given["mask"].mean() == pytest.approx(255 * 18 / 120)
-    (tmp_path / "white").mkdir()
-    write(Picture(np.full((4, 4, 1), 255, np.uint8)), tmp_path / "white/white.png")
-    with pytest.raises(DataError, match="both black and white"):
-        own_mask(rng(), tmp_path / "white", height=4, width=4)
+    assert Inpaint(folder=str(tmp_path)).settled(()) == Inpaint(folder=str(tmp_path))
+    for value, word in ((255, "white"), (0, "black")):
+        (tmp_path / word).mkdir()
+        write(Picture(mask), tmp_path / word / "good.png")
+        write(Picture(np.full((4, 4, 1), value, np.uint8)), tmp_path / word / "bad.png")
+        with pytest.raises(DataError, match=rf"(?s)this mask is all {word}.*bad\.png"):
+            Inpaint(folder=str(tmp_path / word)).settled(())
     with pytest.raises(DataError, match="no masks here"):
-        own_mask(rng(), tmp_path / "nowhere", height=4, width=4)
+        Inpaint(folder=str(tmp_path / "nowhere")).settled(())
+    with pytest.raises(ConfigError, match=r"least=0\.2 would have no effect"):
+        Inpaint(folder=str(tmp_path), least=0.2)
+
+
+def test_shapes_of_objects_are_taken_as_they_are(tmp_path):
+    """Masks of any aspect and size; one too fine for the size keeps a pixel of its hole."""
+    shapes = [np.zeros((60, 90), bool) for _ in range(3)]
+    shapes[0][10:50, 20:40] = True
+    shapes[1][np.add.outer((np.arange(60) - 30) ** 2, (np.arange(90) - 60) ** 2) < 400] = True
+    shapes[2][0, 0] = True
+    for number, shape in enumerate(shapes):
+        write(Picture((shape * np.uint8(255))[..., None]), tmp_path / f"{number}.png")
+    found = {own_mask(rng(seed), tmp_path, height=20, width=30).tobytes() for seed in range(40)}
+    expected = [resize(shape[..., None], height=20, width=30, nearest=True)[..., 0] for shape in shapes[:2]]
+    single = np.zeros((20, 30), bool)
+    single[10, 0] = True
+    assert found == {mask.tobytes() for mask in (*expected, single)}
+
+
+def test_what_is_transparent_is_no_hole():
+    mask = np.full((2, 2, 4), 255, np.uint8)
+    mask[0, 0, 3] = 0
+    mask[1, 1, 0] = 0
+    assert as_mask(mask).tolist() == [[False, True], [True, False]]
+    assert as_mask(mask[..., 2:]).tolist() == [[False, True], [True, True]]
+    assert as_mask(mask[..., :3]).tolist() == [[True, True], [True, False]]
 
 
 # --- Inpaint -------------------------------------------------------------------------------------------------------------------------
@@ -110,6 +141,21 @@ def test_a_feather_fades_outside_the_hole_and_nowhere_else():
     assert (soft[10:30] == 255).all()
     assert 0 < soft[8] < soft[9] < 255
     assert not soft[:2].any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("feather", [2, 12, 40])
+def test_a_feather_begins_at_the_hole_without_a_step_and_ends_after_its_pixels(feather, dtype):
+    full = 1.0 if dtype is np.float32 else np.iinfo(dtype).max
+    mask = np.zeros((30, 200, 1), np.uint8)
+    mask[:, :80] = 255
+    source, output = np.zeros((30, 200, 1), dtype), np.ones((1, 30, 200), np.float32)
+    row = Inpaint(feather=feather).compose(output, source, {"mask": mask})[15, :, 0] / full
+    assert (row[:80] == 1).all()
+    assert (np.diff(row[79:]) <= 0).all()
+    assert not row[80 + feather :].any()
+    assert row[80 + feather // 2] > 0
+    assert 1 - row[80] < 2 / feather  # no seam where the hole ends
 
 
 def test_losses_look_at_the_hole_and_at_the_rest_apart():
@@ -192,6 +238,22 @@ def test_restore_makes_its_pairs(dtype):
     assert x.shape == y.shape == (3, 48, 40)
 
 
+def test_haze_is_koschmieders_law():
+    """From the same chance over black and white: t = I(1) - I(0), and I(0) = A (1 - t)."""
+    for seed in range(5):
+        black, white = (DEGRADATIONS["haze"](np.full((40, 50, 3), value, np.float32), rng(seed)) for value in (0, 1))
+        through = white - black
+        assert np.allclose(through, through[..., :1], atol=1e-6)  # the same for every colour
+        assert np.exp(-3) - 1e-6 <= through.min() < through.max() <= 1 + 1e-6
+        assert through.max() - through.min() > 0.2  # near and far
+        assert np.abs(np.diff(through, axis=0)).max() < 0.2  # smooth
+        far = through[..., 0] < 0.9
+        airlight = (black / np.maximum(1 - through, 1e-6))[far]
+        assert np.allclose(airlight, airlight[0], atol=1e-3)
+        assert 0.6 < airlight.min() <= airlight.max() <= 1 + 1e-3
+    assert np.array_equal(Restore(degradation="haze").views(photo(), None, rng=rng()).target, photo())
+
+
 # --- Super-resolution ----------------------------------------------------------------------------------------------------------------
 
 
@@ -216,10 +278,29 @@ def test_a_chain_makes_small_pictures_worse():
 
 
 def test_what_would_be_too_large_is_refused():
-    with pytest.raises(ImageError, match="too many to be enlarged 8 times"):
-        SuperResolve(scale=8).encode_source(np.zeros((1300, 1300, 1), np.uint8), {})
+    with pytest.raises(ImageError, match=r"(?s)too many to be enlarged 8 times.*1,000,000,000.*fix"):
+        SuperResolve(scale=8).accepted(np.broadcast_to(np.uint8(0), (4000, 4000, 1)), {})
+    SuperResolve(scale=7).accepted(np.broadcast_to(np.uint8(0), (4000, 4000, 1)), {})
     assert SuperResolve(scale=8).magnification == 8
     assert Restore().magnification == 1
+
+
+@pytest.mark.parametrize("scale", [0, 1, 9, 2.5, "four", True])
+def test_a_scale_is_a_whole_number_from_2_to_8(scale):
+    with pytest.raises(ConfigError, match=rf"(?s)task\.options\.scale cannot be {scale!r}.*why: .*fix: leave it out for 4"):
+        build_task(TaskConfig(name="super-resolve", options={"scale": scale}))
+
+
+@pytest.mark.parametrize("scale", range(2, 9))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_part_of_an_enlarged_picture_is_made_of_a_part_of_the_source(scale, dtype):
+    task, source = SuperResolve(scale=scale), photo(24, 32, dtype=dtype)
+    whole = task.encode_source(source, {})
+    for down, across in ((0, 24 * scale), (0, 32 * scale)), ((5, 9), (7, 90)), ((24 * scale - 1, 24 * scale), (3, 4)):
+        part = task.encode_part(source, {}, slice(*down), slice(*across))
+        expected = whole[:, slice(*down), slice(*across)]
+        assert part.shape == expected.shape
+        assert np.abs(part - expected).max() < {np.uint8: 0.0079, np.uint16: 4e-5, np.float32: 1e-5}[dtype]  # a step of rounding
 
 
 def test_luma_psnr_and_ssim_are_those_of_the_tables():
@@ -271,6 +352,9 @@ def test_a_run_trains_judges_and_translates(run, pictures, tmp_path, capsys):
     assert set(TASKS[name].measures) <= set(evaluation["baselines"]["input"])
     again = Console(capsys).ok("evaluate", folder, pictures, "--split", "val", "--json").out
     assert json.loads(again)["means"] == evaluation["means"]  # holes and noise of a picture are its own
+    logged = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    losses = next(entry["generator"] for entry in logged if entry["kind"] == "losses")
+    assert set(losses) == {"adversarial"} | ({"hole", "known"} if name == "inpaint" else {"pixel"})
     extra = ("--mask", tmp_path / "mask.png") if name == "inpaint" else ()
     mask = np.zeros((40, 48, 1), np.uint8)
     mask[5:20, 7:30] = 255
@@ -324,7 +408,7 @@ def test_a_large_picture_goes_through_in_pieces_with_its_mask(run, monkeypatch, 
 
     name, folder = run
     if name == "super-resolve":
-        pytest.skip("it enlarges the whole picture first")
+        pytest.skip("it makes larger ones")
     translate, source = Translator.from_pretrained(folder, device="cpu"), photo(64, 80)
     if name == "inpaint":
         translate.task = replace(translate.task, feather=feather)
@@ -341,6 +425,105 @@ def test_a_large_picture_goes_through_in_pieces_with_its_mask(run, monkeypatch, 
         assert np.array_equal(made[:10], source[:10])
         assert feather or np.array_equal(made[~mask], source[~mask])
         assert not np.array_equal(made[mask], source[mask])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("large", [False, True])
+def test_what_is_known_and_transparency_come_back_to_the_bit(run, monkeypatch, dtype, large):
+    """Of 8 and 16 bits; where the picture goes through at once, and where it goes through in pieces."""
+    from pixloom import Translator
+    from pixloom.inference import translator
+
+    name, folder = run
+    if name != "inpaint":
+        pytest.skip("it takes no mask")
+    if large:
+        monkeypatch.setattr(translator, "MAX_PIXELS_AT_ONCE", 2000)
+        monkeypatch.setattr(translator, "choose_tiling", lambda **_: Tiling(tile=48, margin=8, multiple=8, blend=True, note="in tiles"))
+    noise = rng(5).integers(0, np.iinfo(dtype).max, (64, 80, 4), endpoint=True, dtype=dtype)
+    mask = draw_mask(rng(), height=64, width=80, shape="blobs", least=0.3, most=0.3)
+    source = Picture(np.ascontiguousarray(noise[..., :3]), np.ascontiguousarray(noise[..., 3]))
+    given = translator.as_given({"mask": mask})
+    made = Translator.from_pretrained(folder, device="cpu").translate(source, size="native", given=given, keep_alpha=True)
+    assert made.pixels.dtype == dtype
+    assert np.array_equal(made.pixels[~mask], source.pixels[~mask])
+    assert np.array_equal(made.alpha, source.alpha)
+    assert (made.pixels[mask] != source.pixels[mask]).mean() > 0.9
+
+
+def test_files_of_16_bits_with_transparency_are_filled(run, tmp_path, capsys):
+    pytest.importorskip("imagecodecs")
+    name, folder = run
+    if name != "inpaint":
+        pytest.skip("it takes no mask")
+    noise = rng(5).integers(0, 65536, (30, 34, 4), dtype=np.uint16)
+    mask = np.zeros((30, 34, 1), np.uint8)
+    mask[4:20, 6:30] = 255
+    write(Picture(np.ascontiguousarray(noise[..., :3]), np.ascontiguousarray(noise[..., 3])), tmp_path / "deep.png")
+    write(Picture(mask), tmp_path / "mask.png")
+    extra = ("--mask", tmp_path / "mask.png", "--keep-alpha")
+    Console(capsys).ok("translate", folder, tmp_path / "deep.png", "--out", tmp_path / "out", *extra)
+    made, source = (read(place / "deep.png") for place in (tmp_path / "out", tmp_path))
+    assert made.pixels.dtype == np.uint16
+    assert np.array_equal(made.pixels[mask[..., 0] == 0], source.pixels[mask[..., 0] == 0])
+    assert np.array_equal(made.alpha, source.alpha)
+
+
+def test_what_is_judged_is_the_filled_picture(run, pictures):
+    """LPIPS and the other common metrics see the picture with its hole filled, not what the network makes of the rest."""
+    from pixloom import Translator
+    from pixloom.evaluation import open_examples, translated
+
+    name, folder = run
+    if name != "inpaint":
+        pytest.skip("it takes no mask")
+    translate = Translator.from_pretrained(folder, device="cpu")
+    records = discover(DataConfig(path=str(pictures)), paired=False).splits["train"]
+    for example in open_examples(records, task=translate.task, size=32):
+        hole = as_mask(example.shown.given["mask"])
+        made = translated(translate, example.shown).pixels
+        assert np.array_equal(made[~hole], example.shown.target[~hole])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_large_enlargement_is_made_band_by_band(run, monkeypatch, dtype):
+    """Bit depth and transparency are kept, and it is what the whole at once would be, up to a step of rounding."""
+    from pixloom import Translator
+    from pixloom.inference import translator
+
+    name, folder = run
+    if name != "super-resolve":
+        pytest.skip("it enlarges nothing")
+    translate = Translator.from_pretrained(folder, device="cpu")
+    source = Picture(photo(64, 80, dtype=dtype), photo(64, 80, 1, seed=3, dtype=dtype)[..., 0])
+    whole = translate.translate(source, keep_alpha=True)
+    monkeypatch.setattr(translator, "MAX_PIXELS_AT_ONCE", 3000)
+    monkeypatch.setattr("pixloom.inference.tiling.TILE", 56)
+    shares = []
+    made = Translator.from_pretrained(folder, device="cpu").translate(source, keep_alpha=True, progress=shares.append)
+    assert len(shares) > 4
+    assert made.notes == ("translated in tiles",)
+    assert made.pixels.shape == (128, 160, 3)
+    assert made.pixels.dtype == made.alpha.dtype == dtype
+    assert np.abs(made.pixels.astype(int) - whole.pixels).max() <= (2 if dtype is np.uint8 else 4)
+    assert np.array_equal(made.alpha, whole.alpha)
+
+
+def test_an_enlargement_takes_little_memory_beside_its_result(run):
+    from pixloom import Translator
+
+    name, folder = run
+    if name != "super-resolve":
+        pytest.skip("it enlarges nothing")
+    translate, source = Translator.from_pretrained(folder, device="cpu"), Picture(photo(1200, 1600))
+    tracemalloc.start()
+    try:
+        made = translate.translate(source)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert made.pixels.shape == (2400, 3200, 3)
+    assert peak < made.pixels.nbytes + 2400 * 3200 * 12  # floats of the whole, in and out, are twice as much
 
 
 def test_an_array_is_filled_in_python(run, pictures):

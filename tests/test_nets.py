@@ -99,7 +99,7 @@ def test_saved_and_loaded_from_its_options(name, norm, tmp_path):
 def test_critics_return_features_outermost_first(name):
     critic = small(name).eval()
     x, y = pair()
-    logits, features = critic(x, y, {})
+    logits, features, _ = critic(x, y, {})
     assert len(logits) == len(features) == 1
     stages = features[0]
     assert [maps.shape[1] for maps in stages] == {"patch": [4, 8, 16], "pixel": [4, 8], "image": [4, 8, 16, 32]}[name]
@@ -314,7 +314,7 @@ def test_receptive_field_of_a_patch(layers, expected):
     critic = small("patch", layers=layers, width=1).eval()
     x, y = pair(2 * expected - 2 * expected % 2**layers, batch=1)
     y.requires_grad_()
-    (logits,), _ = critic(x, y)
+    (logits,), *_ = critic(x, y)
     logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
     seen = y.grad.abs().sum((0, 1)) > 0
     assert seen.any(0).sum() == seen.any(1).sum() == expected
@@ -323,7 +323,7 @@ def test_receptive_field_of_a_patch(layers, expected):
 def test_map_of_the_published_critic():
     for layers, side in enumerate([126, 62, 30, 14, 6], start=1):
         critic = small("patch", layers=layers, width=1)
-        (logits,), _ = critic(*pair(256, batch=1))
+        (logits,), *_ = critic(*pair(256, batch=1))
         assert logits.shape == (1, 1, side, side)
 
 

@@ -17,7 +17,9 @@ from pixloom.config import LossConfig, TaskConfig, load_config, override
 from pixloom.data.loading import training_batches
 from pixloom.errors import ConfigError, DataError
 from pixloom.evaluation import evaluate
-from pixloom.images import Picture
+from pixloom.images import Picture, read
+from pixloom.inference import translator
+from pixloom.inference.tiling import Tiling
 from pixloom.inference.translator import Translator
 from pixloom.losses.classes import cross_entropy, dice
 from pixloom.metrics import segmentation
@@ -255,7 +257,9 @@ def write_labelled(folder, *, count=6, side=24, masks=(0, 255)):
     for number in range(count):
         mask, photo = blobs(rng, side)
         Image.fromarray(photo).save(folder / "A" / f"{number}.png")
-        Image.fromarray(np.where(mask > 0, masks[1], masks[0]).astype(np.uint8)).save(folder / "B" / f"{number}.png")
+        Image.fromarray(np.where(mask > 0, masks[1], masks[0]).astype(np.uint8 if max(masks) < 256 else np.uint16)).save(
+            folder / "B" / f"{number}.png"
+        )
     return folder
 
 
@@ -272,9 +276,8 @@ def test_segment_learns_end_to_end(recipe, tmp_path):
     assert result.evaluation.means["miou"].mean > 0.6
     assert result.evaluation.means["miou"].mean > result.evaluation.baselines["input"]["miou"].mean + 0.1
 
-    translator = Translator.from_pretrained(tmp_path / "run")
     photo = np.asarray(Image.open(data / "A" / "0.png"))
-    labels = translator(photo)
+    labels = Translator.from_pretrained(tmp_path / "run")(photo)
     assert labels.shape == photo.shape
     assert set(np.unique(labels)) == {0, 255}
     truth = np.asarray(Image.open(data / "B" / "0.png")) == 5
@@ -309,10 +312,9 @@ def test_ids_are_not_mixed_when_a_label_map_is_brought_to_the_working_size(tmp_p
     data = write_labelled(tmp_path / "data")
     config = override(tiny_config(data, task__name="synthesize", training__images=2), {"task.direction": "BtoA"})
     train(config, out=tmp_path / "run", quiet=True)
-    translator = Translator.from_pretrained(tmp_path / "run", device="cpu")
     labels = np.zeros((50, 46, 3), np.uint8)
     labels[::2] = 255
-    planes = translator.prepare(Picture(labels)).values
+    planes = Translator.from_pretrained(tmp_path / "run", device="cpu").prepare(Picture(labels)).values
     assert planes.shape[1] < 50
     assert not (planes[-1] > 0).any()  # no pixel is of no class
 
@@ -326,6 +328,55 @@ def test_label_maps_of_jpegs_are_not_written_as_jpegs(tmp_path, capsys):
     assert set(np.unique(np.asarray(Image.open(tmp_path / "out" / "photo.png")))) <= {0, 255}
     refused = console("translate", tmp_path / "run", tmp_path / "photo.jpg", "--out", tmp_path / "out", "--format", "jpg")
     assert "changes the colours of a label map" in refused.err
+
+
+@pytest.mark.parametrize("masks", [(0, 255), (3, 700)])
+def test_an_index_holds_the_ids_that_were_learnt(masks, tmp_path, capsys):
+    """One channel of 8 bits, or 16 where ids need them, from a photo in JPEG; and read again it is the colour label map."""
+    data = write_labelled(tmp_path / "data", masks=masks)
+    run = tmp_path / "run"
+    train(tiny_config(data, name="regression", task__name="segment", training__images=40), out=run, quiet=True)
+    Image.open(data / "A" / "0.png").resize((30, 20)).save(tmp_path / "photo.jpg")
+    console = Console(capsys)
+    for out, flags in (("colour", ()), ("index", ("--index",))):
+        console.ok("translate", run, tmp_path / "photo.jpg", "--out", tmp_path / out, "--device", "cpu", *flags)
+    index, colour = (read(tmp_path / out / "photo.png").pixels for out in ("index", "colour"))
+    assert index.shape == (20, 30, 1)
+    assert index.dtype == (np.uint8 if masks[1] <= 255 else np.uint16)
+    known = Translator.from_pretrained(run).task.vocabulary
+    assert np.array_equal(known.ids(index), known.ids(colour))
+    assert set(np.unique(index)) <= set(masks)
+    assert np.array_equal(known.picture(known.ids(index)), colour)
+    small = Translator.from_pretrained(run, index=True)(np.asarray(Image.open(tmp_path / "photo.jpg")))
+    assert np.array_equal(small, index)
+
+
+def test_a_large_index_is_made_piece_by_piece(tmp_path, monkeypatch):
+    data = write_labelled(tmp_path / "data")
+    config = tiny_config(data, name="regression", task__name="segment", training__images=8)
+    train(override(config, {"inference.statistics": "running"}), out=tmp_path / "run", quiet=True)
+    photo = Picture(np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8))
+    monkeypatch.setattr(translator, "MAX_PIXELS_AT_ONCE", 2000)
+    monkeypatch.setattr(translator, "choose_tiling", lambda **_: Tiling(tile=48, margin=8, multiple=16, blend=True, note="in tiles"))
+    colour, index = (Translator.from_pretrained(tmp_path / "run", index=choice) for choice in (False, True))
+    found = index.translate(photo, size="native")
+    assert found.notes == ("in tiles",)
+    known = index.task.vocabulary
+    assert np.array_equal(known.ids(found.pixels), known.ids(colour.translate(photo, size="native").pixels))
+
+
+def test_an_index_is_asked_for_in_vain(tmp_path, capsys):
+    data = write_labelled(tmp_path / "data")
+    train(tiny_config(data, name="regression", task__name="segment", training__images=2), out=tmp_path / "run", quiet=True)
+    train(tiny_config(data, name="regression", training__images=2), out=tmp_path / "pair", quiet=True)
+    console, photo = Console(capsys), data / "A" / "0.png"
+    where = ("--out", tmp_path / "out", "--index")
+    assert "makes no label maps" in console("translate", tmp_path / "pair", photo, *where).err
+    for wish in (("--format", "tif"), ("--keep-alpha",)):
+        ran = console("translate", tmp_path / "run", photo, *where, *wish)
+        assert ran.code == 2
+        assert f"{' '.join(wish)} does not go with --index" in ran.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_setting_of_the_pixel_loss_has_no_place_beside_classes(tmp_path):

@@ -20,6 +20,13 @@ Direction = Literal["AtoB", "BtoA"]
 Statistics = Literal["running", "image"]
 
 
+TEXT_LENGTH = 32
+"""Words of a text that networks read."""
+
+REFERENCE_SIDE = 64
+"""Side in pixels of the square that a reference picture is brought to: what is wanted of it does not lie in its details."""
+
+
 class Section(BaseModel):
     """A frozen group of settings in which unknown keys are forbidden, and values are not bent to fit (true is no 1)."""
 
@@ -73,6 +80,11 @@ class LossConfig(Section):
     pixel: str = Field("l1", description="a name in pixloom.losses.pixels.PIXEL")
     adversarial_weight: float = Field(1.0, ge=0.0, description="weight of the generator's adversarial term")
     pixel_weight: float = Field(100.0, ge=0.0, description="lambda, the weight of the content term")
+    classification_weight: float = Field(1.0, ge=0.0, description="weight of what the critic's classifier makes of the conditions")
+    cycle_weight: float = Field(10.0, ge=0.0, description="between domains: weight of the way there and back")
+    identity_weight: float = Field(
+        0.0, ge=0.0, description="between domains: weight of the translation into what the picture shows already"
+    )
     critic_weight: float = Field(0.5, gt=0.0, description="weight of the critic's own terms (pix2pix halves them)")
     gradient_penalty_weight: float | None = Field(None, ge=0.0, description="WGAN-GP's lambda; None: 10 for wasserstein, else 0")
 
@@ -99,6 +111,9 @@ class TrainingConfig(Section):
     seed: int = Field(0, ge=0, lt=2**31, description="of everything random: the same seed gives the same run")
     decay_start: float = Field(0.5, ge=0.0, le=1.0, description="share of the run after which the learning rate falls linearly to zero")
     ema_halflife_images: float | None = Field(None, gt=0.0, description="half-life of the averaged generator; None: no averaging")
+    condition_dropout: float = Field(
+        0.1, ge=0.0, lt=1.0, description="share of the examples that are learnt without a condition, so that it need not be given at use"
+    )
     clip_norm: float | None = Field(None, gt=0.0, description="largest gradient norm; None: no clipping")
     log_every_images: int = Field(50, gt=0, description="losses are written so often")
     preview_every_images: int | None = Field(None, gt=0, description="None: 20 times in the run, at least 50 images apart")
@@ -142,6 +157,9 @@ class RunConfig(Section):
     recipe: str = Field(description="the name in pixloom.recipes.RECIPES that this started from")
     task: TaskConfig = TaskConfig()
     data: DataConfig = DataConfig()
+    conditions: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="what steers the translation besides the source, by kind, see docs/conditions.md"
+    )
     method: str = Field("conditional", description="a name in pixloom.methods.METHODS")
     generator: NetworkConfig
     critic: NetworkConfig | None = None
@@ -268,13 +286,15 @@ def dump_config(config: RunConfig) -> str:
 
 
 def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
-    """Set one dotted key in a dumped config; the options of a network accept new names."""
+    """Set one dotted key in a dumped config; the options of a network, and conditions, accept new names."""
     *sections, last = key.split(".")
     node, opened = tree, False
     for section in sections:
+        if section not in node and opened:
+            node[section] = {}
         if not isinstance(node.get(section), dict):
             raise unknown_key(key)
-        opened = opened or section == "options"
+        opened = opened or section in ("options", "conditions")
         node = node[section]
     if last not in node and not opened:
         raise unknown_key(key)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from pixloom import __version__
+from pixloom.conditions import Condition, build_conditions
 from pixloom.config import InferenceConfig, NetworkConfig, TaskConfig
 from pixloom.errors import ConfigError, ModelError, PixloomError, nearest
 from pixloom.files import checksum, new_folder
@@ -45,6 +46,8 @@ class ModelDescription:
         inference: which statistics batch norm uses, and whether dropout stays on as noise.
         size: the short side in pixels at which it was trained; pictures are brought to it at use.
         recipe: the recipe it was trained with.
+        conditions: what steers it besides the source, by kind, with the vocabularies.
+        condition_dropout: how often it learnt without each; 0: they must be given.
         facts: where it comes from (data, training, metrics, versions); for people, never read back by the code.
     """
 
@@ -53,6 +56,8 @@ class ModelDescription:
     inference: InferenceConfig
     size: int
     recipe: str
+    conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    condition_dropout: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -122,6 +127,8 @@ def description_tree(description: ModelDescription, *, sha256: str) -> dict[str,
         "inference": description.inference.model_dump(),
         "size": description.size,
         "recipe": description.recipe,
+        "conditions": description.conditions,
+        "condition_dropout": description.condition_dropout,
         "sha256": sha256,
         "facts": _plain(description.facts),
     }
@@ -140,14 +147,24 @@ def parse_description(tree: dict[str, Any], *, where: Path) -> ModelDescription:
             inference=InferenceConfig(**tree["inference"]),
             size=tree["size"],
             recipe=str(tree["recipe"]),
+            conditions=tree.get("conditions", {}),
+            condition_dropout=float(tree.get("condition_dropout", 0.0)),
             facts=tree.get("facts", {}),
         )
         build_task(description.task)
+        _check_conditions(description)
         if not isinstance(description.facts, dict):
             raise ConfigError("facts is not a mapping")
         if type(description.size) is not int or not 1 <= description.size <= MOST_PIXELS:
             raise ConfigError(f"the size cannot be {description.size!r}")
         return description
+
+
+def _check_conditions(description: ModelDescription) -> None:
+    """That the vocabularies are those that the network was built for."""
+    widths = build_conditions(description.conditions, dropout=description.condition_dropout).widths
+    if widths != (description.generator.options.get("conditions") or {}):
+        raise ConfigError("the conditions are not those of the network")
 
 
 @contextmanager
@@ -265,8 +282,23 @@ def _what_it_is(description: ModelDescription) -> str:
     return (
         f"Task: {task.summary}{direction}. Translates pictures of {source} channel(s) into pictures of {target}, of any size, with a\n"
         f"`{description.generator.name}` trained at {description.size} px. Batch norm, where it has any, uses {statistics}; dropout is"
-        f" {'on, with a fixed seed' if inference.dropout else 'off'}.\n"
+        f" {'on, with a fixed seed' if inference.dropout else 'off'}.\n{_what_steers_it(description)}"
     )
+
+
+def _what_steers_it(description: ModelDescription) -> str:
+    """The conditions and how they are given, as bullets."""
+    conditions = build_conditions(description.conditions, dropout=description.condition_dropout)
+    if not conditions.kinds:
+        return ""
+    lines = [f"- {kind.name}: {kind.offer}{_names_of(kind)}" for kind in conditions.kinds]
+    needed = "all of them must be given" if not description.condition_dropout else "each may be left out"
+    return "\n".join(["", f"What steers it besides the source ({needed}):", "", *lines, ""])
+
+
+def _names_of(kind: Condition) -> str:
+    names = getattr(kind, "names", ())
+    return f" ({', '.join(names[:20])}{', ...' if len(names) > 20 else ''})" if names else ""
 
 
 def _as_list(content: Any, indent: str = "") -> str:

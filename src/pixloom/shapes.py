@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,3 +24,17 @@ Logits = list[Tensor]
 
 FeatureLists = list[list[Tensor]]
 """A critic's hidden activations, one list per scale, outermost layer first."""
+
+
+class Judgement(NamedTuple):
+    """What every critic gives.
+
+    Attributes:
+        logits: its verdicts, before any sigmoid.
+        features: its hidden activations.
+        guesses: what an auxiliary classifier reads off the candidate, by condition, (batch, width) of logits; empty without one.
+    """
+
+    logits: Logits
+    features: FeatureLists
+    guesses: dict[str, Tensor]

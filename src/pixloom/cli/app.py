@@ -40,6 +40,13 @@ Source = Annotated[str | None, typer.Option("--source", help="Name of the folder
 Target = Annotated[str | None, typer.Option("--target", help="Name of the folder of target pictures.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Conditions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--condition",
+        help="What steers the translation besides the source: label, attributes, text, map, image, style, noise; several with commas.",
+    ),
+]
 Weights = Annotated[
     Path | None, typer.Option(help="Folder of feature networks for LPIPS, KID and FID (else $PIXLOOM_WEIGHTS, else the user's cache).")
 ]
@@ -51,7 +58,8 @@ def train(
     *,
     out: Annotated[Path | None, typer.Option(help="The run folder to make, e.g. runs/x. Needed unless --dry-run.")] = None,
     task: Annotated[str | None, typer.Option(help="A name from: pixloom recipes. Recognised (pair) when the data holds pairs.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="pix2pix when left out; see: pixloom recipes.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="The task's own (mostly pix2pix) when left out; see: pixloom recipes.")] = None,
+    condition: Conditions = None,
     size: Annotated[int | None, typer.Option(help="Side of the training pictures in pixels; chosen from the data when left out.")] = None,
     images: Annotated[int | None, typer.Option(help="How many images to see in all.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Or how long to train.")] = None,
@@ -84,6 +92,7 @@ def train(
         "seed": seed,
         "direction": direction,
         "device": device,
+        "conditions": _names(condition),
     }
     work.train(data, out=out, place=place, wishes=wishes, settings=settings or [], config=config, weights=weights, dry_run=dry_run)
 
@@ -94,6 +103,7 @@ def tune(
     *,
     task: Annotated[str | None, typer.Option(help="As for train.")] = None,
     recipe: Annotated[str | None, typer.Option(help="As for train.")] = None,
+    condition: Conditions = None,
     size: Annotated[int | None, typer.Option(help="As for train.")] = None,
     direction: Annotated[str | None, typer.Option(help="As for train.")] = None,
     layout: Layout = "auto",
@@ -111,7 +121,7 @@ def tune(
     from pixloom.cli import work
 
     place = {"layout": layout, "source_folder": source, "target_folder": target}
-    wishes = {"task": task, "recipe_name": recipe, "size": size, "direction": direction, "device": device}
+    wishes = {"task": task, "recipe_name": recipe, "size": size, "direction": direction, "device": device, "conditions": _names(condition)}
     work.tune(data, place=place, wishes=wishes, settings=settings or [], config=config)
 
 
@@ -148,6 +158,23 @@ def translate(
     mask: Annotated[
         Path | None, typer.Option(help="For models that fill holes: a picture, white where the hole is, or a folder of them by name.")
     ] = None,
+    hints: Annotated[
+        Path | None,
+        typer.Option(help="For models that colour by hints: a picture of the source's size with colours painted on, or a folder by name."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="What it is to show: a class, or shares such as cat=0.5,dog=0.5.")] = None,
+    attribute: Annotated[
+        list[str] | None, typer.Option(help="What it is to show: NAME=VALUE, or NAME for 1; may be repeated, or several with commas.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="What it is to show, in words.")] = None,
+    map: Annotated[Path | None, typer.Option(help="For models steered by a label map: a picture, or a folder of them by name.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="For models steered by another picture, such as edges: it, or a folder of them by name.")
+    ] = None,
+    style: Annotated[Path | None, typer.Option(help="For models steered by a style: a reference picture, or a folder by name.")] = None,
+    index: Annotated[
+        bool, typer.Option("--index", help="For models that make label maps: PNG of one channel with ids of classes, not colours.")
+    ] = False,
     keep_alpha: Annotated[bool, typer.Option("--keep-alpha", help="Give the source's transparency back.")] = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -170,7 +197,9 @@ def translate(
         overwrite=overwrite,
         device=device,
         runtime=runtime,
-        mask=mask,
+        beside={"mask": mask, "hints": hints, "map": map, "image": image, "style": style},
+        stated={"label": label, "attributes": _names(attribute) or None, "text": text},
+        index=index,
     )
 
 
@@ -274,6 +303,11 @@ def weights(
     from pixloom.cli import work
 
     work.weights(files, out=out)
+
+
+def _names(texts: list[str] | None) -> list[str]:
+    """What was given with an option that may be repeated, or name several at once."""
+    return [name.strip() for text in texts or [] for name in text.split(",") if name.strip()]
 
 
 def _print_version(wanted: bool) -> None:

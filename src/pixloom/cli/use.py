@@ -30,7 +30,9 @@ def translate(
     overwrite: bool,
     device: str,
     runtime: str,
-    mask: Path | None,
+    beside: Mapping[str, Path | None],
+    stated: Mapping[str, Any],
+    index: bool,
 ) -> None:
     """Translate files; exit code 2 when any failed."""
     # openvino imports its converter where there is one, for a third of a second; nothing is converted in this process.
@@ -41,19 +43,22 @@ def translate(
     from pixloom.inference.batch import find_jobs, translate_files
     from pixloom.inference.translator import Translator
 
-    translator = Translator(opened, description)
+    translator = Translator(opened, description, index=index)
     working_size, channels = _working_size(size), translator.output_channels
-    given = {} if mask is None else {"mask": mask}
-    translator.check_takes(given)
+    given = {name: place for name, place in beside.items() if place is not None}
+    shown = _stated(stated)
+    translator.check_takes([*given, *shown])
+    translator.check_stated(shown)
     jobs = find_jobs(
         inputs,
         out=out,
         channels=channels,
         recursive=recursive,
-        image_format=image_format,
+        image_format=_index_format(image_format, keep_alpha=keep_alpha) if index else image_format,
         keep_alpha=keep_alpha,
         overwrite=overwrite,
         given=given,
+        optional=(*translator.task.optional, *(translator.conditions.names if translator.conditions.dropout else ())),
         exact=translator.task.makes_labels,
     )
     report = translate_files(
@@ -64,6 +69,7 @@ def translate(
         seed=seed,
         keep_alpha=keep_alpha,
         overwrite=overwrite,
+        stated=shown,
         progress=count_bar("translating"),
     )
     for error in report.failed.values():
@@ -107,6 +113,26 @@ def _print_seconds(seconds: Mapping[str, float], *, what: str) -> None:
     typer.echo(f"time for {what} on this machine:")
     for name, value in seconds.items():
         typer.echo(f"  {name:12} {1000 * value:8.1f} ms")
+
+
+def _stated(wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """What translations are to show, by kind of condition."""
+    from pixloom.conditions.names import parse_names
+
+    stated = {name: value for name, value in wishes.items() if value is not None}
+    if "=" in stated.get("label", ""):
+        stated["label"] = parse_names(stated["label"].split(","))
+    if "attributes" in stated:
+        stated["attributes"] = parse_names(stated["attributes"])
+    return stated
+
+
+def _index_format(image_format: str | None, *, keep_alpha: bool) -> str:
+    """The one format of ids, which no other way of writing a picture may change."""
+    if keep_alpha or image_format not in (None, "png"):
+        wish = "--keep-alpha" if keep_alpha else f"--format {image_format}"
+        raise ConfigError(f"{wish} does not go with --index", why="ids are written as PNG of one channel", fix="leave one of them out")
+    return "png"
 
 
 def _working_size(text: str) -> Any:

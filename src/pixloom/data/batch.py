@@ -19,13 +19,15 @@ class Batch:
         source: (batch, source channels, height, width) in [-1, 1].
         target: (batch, target channels, height, width) in [-1, 1], aligned with ``source``.
         ids: one id per example.
-        condition: named tensors with a leading batch dimension; empty when nothing but ``source`` steers the translation.
+        condition: what the translation is to show, tensors by kind with a leading batch dimension; empty when the source alone steers.
+        own: what the source shows already, where that is something else: in translation between domains.
     """
 
     source: Images
     target: Images | None
     ids: tuple[str, ...]
     condition: dict[str, torch.Tensor] = field(default_factory=dict)
+    own: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -44,6 +46,7 @@ class Batch:
             source=change(self.source),
             target=None if self.target is None else change(self.target),
             condition={name: change(value) for name, value in self.condition.items()},
+            own={name: change(value) for name, value in self.own.items()},
         )
 
 

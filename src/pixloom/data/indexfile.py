@@ -1,7 +1,10 @@
 """Index files: a CSV table or JSON lines that list examples by the columns source, target, label, text and split.
 
-Every other column of numbers is an attribute; in JSON lines, attributes may also stand in an object of that name. Paths are relative
-to the index file. ``file_name`` is accepted for ``source``. No torch here.
+Every other column of numbers is an attribute, and one of texts may name pictures beside the source; in JSON lines, attributes may also
+stand in an object of that name. Paths are relative to the index file. ``file_name`` and its like are accepted for ``source``.
+
+Tables as CelebA has them are read too: ``list_attr_celeba.txt`` (a count, a line of names, then a file and its values, separated by
+spaces), with the splits of a ``list_eval_partition.txt`` beside it. No torch here.
 """
 
 from __future__ import annotations
@@ -19,7 +22,16 @@ from pixloom.data.naming import SPLITS
 from pixloom.errors import DataError, nearest
 
 SUFFIXES = (".csv", ".jsonl")
-NAMES = ("index", "metadata", "pairs")
+NAMES = ("index", "metadata", "pairs", "labels", "attributes", "list_attr_celeba", "list_attr")
+SOURCES = ("source", "file_name", "file", "filename", "image_id", "image", "path")
+"""Names of the column that holds the sources; the first one that is there."""
+
+FOLDERS = (".", "images", "img_align_celeba", "train")
+"""Where a source may lie, relative to the table; it is looked for in this order."""
+
+PARTITION = "list_eval_partition.txt"
+"""File and split (0 train, 1 val, 2 test) in every line."""
+
 COLUMNS = ("source", "target", "label", "text", "split")
 
 
@@ -34,6 +46,7 @@ class Row:
     label: str | None
     text: str | None
     attributes: Mapping[str, float]
+    texts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -51,15 +64,20 @@ def find(folder: Path, *, needs_target: bool) -> Path | None:
     Other tables may lie beside pictures; a file without these columns is not meant as an index, and one that cannot be parsed is
     reported only when it is named.
     """
-    for path in (folder / f"{name}{suffix}" for name in NAMES for suffix in SUFFIXES):
+    for path in (folder / f"{name}{suffix}" for name in NAMES for suffix in (*SUFFIXES, ".txt")):
         if path.is_file():
             try:
                 columns = _columns([row for _, row in _parse(path)])
             except DataError:
                 continue
-            if not columns.isdisjoint({"source", "file_name"}) and (not needs_target or "target" in columns):
+            if _source_column(columns) is not None and (not needs_target or "target" in columns):
                 return path
     return None
+
+
+def is_index(path: Path) -> bool:
+    """Whether a file is one of these tables, by its name."""
+    return path.suffix.lower() in SUFFIXES or (path.suffix.lower() == ".txt" and path.name.startswith("list_attr"))
 
 
 def read(path: Path, *, paired: bool | None) -> Index:
@@ -77,13 +95,15 @@ def read(path: Path, *, paired: bool | None) -> Index:
         raise DataError("the index lists nothing", where=path)
     columns = _columns([row for _, row in parsed])
     _check_columns(path, columns, paired)
-    extra = sorted(columns - {*COLUMNS, "file_name"})
+    column = _source_column(columns)
+    extra = sorted(columns - {*COLUMNS, column})
     numeric = [name for name in extra if all(_is_blank(row.get(name)) or _number(row[name]) is not None for _, row in parsed)]
-    rows = [_row(path, line, row, numeric=numeric, with_target=paired is not False) for line, row in parsed]
+    splits = _partition(path)
+    rows = [_row(path, line, row, column=column, numeric=numeric, with_target=paired is not False, splits=splits) for line, row in parsed]
     _check_repeated(path, rows)
     kept, orphans = _existing(path, rows, paired)
     unused = [name for name in extra if name not in numeric]
-    notes = (f"Columns that are not numbers are not used: {', '.join(unused)}.",) if unused else ()
+    notes = (f"Columns of texts are used only where they name pictures that are conditions: {', '.join(unused)}.",) if unused else ()
     return Index(tuple(kept), tuple(orphans), notes)
 
 
@@ -93,7 +113,35 @@ def _parse(path: Path) -> list[tuple[int, dict[str, Any]]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError("the index cannot be read", where=path, why=str(error), fix="save it as UTF-8 text") from error
-    return _parse_csv(path, text) if path.suffix.lower() == ".csv" else _parse_jsonl(path, text)
+    parse = {".csv": _parse_csv, ".txt": _parse_list}.get(path.suffix.lower(), _parse_jsonl)
+    return parse(path, text)
+
+
+def _parse_list(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
+    """A table separated by spaces, of which the first line may be a count, and the next names all columns but that of the files."""
+    lines = [(number, line.split()) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    if lines and len(lines[0][1]) == 1 and lines[0][1][0].isdecimal():
+        lines = lines[1:]
+    if not lines:
+        return []
+    (_, names), *body = lines
+    for number, values in body:
+        if len(values) != len(names) + 1:
+            raise DataError(f"{len(values) - 1} values for {len(names)} attributes", where=f"{path}, line {number}")
+    return [(number, {"source": values[0], **dict(zip(names, values[1:], strict=True))}) for number, values in body]
+
+
+def _partition(path: Path) -> dict[str, str]:
+    """The split of each file, where a list of them lies beside the table."""
+    place = path.parent / PARTITION
+    if path.name == PARTITION or not place.is_file():
+        return {}
+    splits = {"0": "train", "1": "val", "2": "test"}
+    rows = [line.split() for line in place.read_text(encoding="utf-8").splitlines() if line.strip()]
+    for number, row in enumerate(rows, start=1):
+        if len(row) != 2 or row[1] not in splits:
+            raise DataError("the line is no file and split", where=f"{place}, line {number}", fix="write a name and 0, 1 or 2")
+    return {name: splits[split] for name, split in rows}
 
 
 def _parse_csv(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
@@ -135,7 +183,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> set[str]:
 
 def _check_columns(path: Path, columns: set[str], paired: bool | None) -> None:
     wanted = ["source", "target"] if paired else ["source"]
-    accepted = columns | {"source"} if "file_name" in columns else columns
+    accepted = columns | {"source"} if _source_column(columns) else columns
     for name in wanted:
         if name not in accepted:
             raise DataError(
@@ -143,11 +191,25 @@ def _check_columns(path: Path, columns: set[str], paired: bool | None) -> None:
             )
 
 
-def _row(path: Path, line: int, row: Mapping[str, Any], *, numeric: Sequence[str], with_target: bool) -> Row:
-    source = _text(row.get("source")) or _text(row.get("file_name"))
+def _source_column(columns: set[str]) -> str | None:
+    return next((name for name in SOURCES if name in columns), None)
+
+
+def _row(
+    path: Path,
+    line: int,
+    row: Mapping[str, Any],
+    *,
+    column: str | None,
+    numeric: Sequence[str],
+    with_target: bool,
+    splits: Mapping[str, str],
+) -> Row:
+    source = _text(row.get(column or ""))
     if source is None:
         raise DataError("the row has no source", where=f"{path}, line {line}")
-    split = _text(row.get("split"))
+    split = _text(row.get("split")) or splits.get(source)
+    source = next(((folder + "/") * (folder != ".") + source for folder in FOLDERS if (path.parent / folder / source).is_file()), source)
     if split is not None and split.casefold() not in SPLITS:
         raise DataError(f"'{split}' is not a split", where=f"{path}, line {line}", fix="write train, val or test")
     return Row(
@@ -158,6 +220,7 @@ def _row(path: Path, line: int, row: Mapping[str, Any], *, numeric: Sequence[str
         _text(row.get("label")),
         _text(row.get("text")),
         {name: value for name in numeric if (value := _number(row.get(name))) is not None},
+        {name: text for name, value in row.items() if name not in (*numeric, *COLUMNS, column) and (text := _text(value))},
     )
 
 

@@ -19,11 +19,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import count
+from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from pixloom.data.batch import Batch
 from pixloom.data.pairs import align, probe_channels, read_pair
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, DataError, PixloomError
+from pixloom.images import read
 
 __all__ = [
     "Encode",
@@ -71,16 +73,17 @@ Draw = Callable[[np.random.Generator, int, int], transforms.Crop]
 
 @dataclass(frozen=True)
 class Loaded:
-    """One example in memory: H W C pixels of one height and width for both sides."""
+    """One example in memory: H W C pixels of one height and width for both sides, and for conditions that are pictures."""
 
     id: str
     source: np.ndarray
     target: np.ndarray | None
+    beside: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
         """Memory of the pixels."""
-        return self.source.nbytes + (0 if self.target is None else self.target.nbytes)
+        return sum(pixels.nbytes for pixels in (self.source, self.target, *self.beside.values()) if pixels is not None)
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Example:
     id: str
     source: torch.Tensor
     target: torch.Tensor | None
+    condition: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    own: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 class Examples(Protocol):
@@ -116,6 +121,37 @@ class Examples(Protocol):
         ...
 
 
+@runtime_checkable
+class Steer(Protocol):
+    """What gives the conditions of an example."""
+
+    def files(self, record: Record) -> Mapping[str, tuple[Path, bool]]:
+        """The files of its pictures that are conditions, by name, each with whether it is a label map."""
+        ...
+
+    def example(
+        self,
+        records: Sequence[Record],
+        index: int,
+        pictures: Mapping[str, np.ndarray],
+        target: np.ndarray | None,
+        *,
+        size: tuple[int, int],
+        rng: np.random.Generator,
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """What the translation is to show and what the source shows already, tensors by kind.
+
+        Args:
+            records: all examples.
+            index: place of this one.
+            pictures: its pictures that are conditions, cut as the source is.
+            target: its target, cut as the source is.
+            size: height and width of the source.
+            rng: where chance comes from.
+        """
+        ...
+
+
 class Pictures:
     """The decoded pairs of one split with their short side at ``load_side``; as many are kept in memory as fit.
 
@@ -128,6 +164,7 @@ class Pictures:
         channels: of source and target pictures; None for the target when the task makes it from the source.
         cache_gib: memory for decoded pictures in GiB, per process.
         nearest: whether source and target are label maps, of which the nearest pixel is taken when they are resized.
+        steer: what gives the conditions; None: there are none.
 
     Attributes:
         bad: why an example could not be used, by its id; filled as they are met.
@@ -143,8 +180,9 @@ class Pictures:
         channels: tuple[int, int | None],
         cache_gib: float,
         nearest: tuple[bool, bool] = (False, False),
+        steer: Steer | None = None,
     ) -> None:
-        self.records = tuple(records)
+        self.records, self.steer = tuple(records), steer
         self.encode, self.load_side, self.channels, self.nearest = encode, load_side, channels, nearest
         self.bad: dict[str, str] = {}
         self.resized: dict[str, str] = {}
@@ -183,10 +221,26 @@ class Pictures:
         if loaded is None or loaded.id in self.bad:
             return None
         try:
-            return _encoded(self.encode, loaded, draw(rng, *loaded.source.shape[:2]), size=size, rng=rng)
+            return self.encoded(index, loaded, draw(rng, *loaded.source.shape[:2]), size=size, rng=rng)
         except PixloomError as error:
             self.refuse(index, error)
             return None
+
+    def encoded(self, index: int, loaded: Loaded, crop: transforms.Crop, *, size: int, rng: np.random.Generator) -> Example:
+        """A square of an example as networks see it.
+
+        Raises:
+            PixloomError: the task or a condition cannot use it.
+        """
+        source = transforms.apply(crop, loaded.source, size=size)
+        target = None if loaded.target is None else transforms.apply(crop, loaded.target, size=size)
+        x, y = self.encode(source, target, rng=rng)
+        example = Example(loaded.id, _tensor(x), None if y is None else _tensor(y))
+        if self.steer is None:
+            return example
+        beside = {name: transforms.apply(crop, pixels, size=size) for name, pixels in loaded.beside.items()}
+        condition, own = self.steer.example(self.records, index, beside, target, size=(size, size), rng=rng)
+        return replace(example, condition=_tensors(condition), own=_tensors(own))
 
     def _keep(self, index: int, loaded: Loaded) -> Loaded:
         """What was decoded; kept where there is still room. Nothing is thrown out: a pass asks for each once, in a new order."""
@@ -205,7 +259,16 @@ class Pictures:
                 with self._lock:
                     self.resized[record.id] = f"the target was resized from {size} to {source.shape[1]}x{source.shape[0]}"
             target = self._fitted(target, nearest=self.nearest[1])
-        return Loaded(record.id, self._fitted(source, nearest=self.nearest[0]), target)
+        beside = {name: self._beside(path, source, nearest=nearest) for name, (path, nearest) in self.files(record).items()}
+        return Loaded(record.id, self._fitted(source, nearest=self.nearest[0]), target, beside)
+
+    def files(self, record: Record) -> Mapping[str, tuple[Path, bool]]:
+        """The files of an example's pictures that are conditions, by name, each with whether it is a label map."""
+        return {} if self.steer is None else self.steer.files(record)
+
+    def _beside(self, path: Path, source: np.ndarray, *, nearest: bool) -> np.ndarray:
+        """A picture that is a condition, at the size of the source."""
+        return self._fitted(align(source, read(path).pixels, nearest=nearest)[0], nearest=nearest)
 
     def _fitted(self, pixels: np.ndarray, *, nearest: bool) -> np.ndarray:
         # Halves of a side-by-side file are views: laid out anew, so that the whole file is not kept in memory.
@@ -304,7 +367,9 @@ def _evaluation_example(pictures: Pictures, index: int, *, size: int) -> Example
     target = None if loaded.target is None else transforms.fit(loaded.target, short_side=size, nearest=pictures.nearest[1])
     height, width = source.shape[:2]
     crop = transforms.center_crop(height=height, width=width, size=size)
-    return _encoded(pictures.encode, Loaded(loaded.id, source, target), crop, size=size, rng=own_rng(loaded.id))
+    nearest = {name: near for name, (_, near) in pictures.files(pictures.records[index]).items()}
+    beside = {name: transforms.fit(pixels, short_side=size, nearest=nearest[name]) for name, pixels in loaded.beside.items()}
+    return pictures.encoded(index, Loaded(loaded.id, source, target, beside), crop, size=size, rng=own_rng(loaded.id))
 
 
 def own_rng(id: str) -> np.random.Generator:
@@ -325,9 +390,8 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
-def _encoded(encode: Encode, loaded: Loaded, crop: transforms.Crop, *, size: int, rng: np.random.Generator) -> Example:
-    target = None if loaded.target is None else transforms.apply(crop, loaded.target, size=size)
-    return as_example(loaded.id, *encode(transforms.apply(crop, loaded.source, size=size), target, rng=rng))
+def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {kind: _tensor(values) for kind, values in arrays.items()}
 
 
 def _batches(
@@ -353,15 +417,24 @@ def _collate(coming: Sequence[Callable[[], Example | None]]) -> Batch | None:
     ids: list[str] = []
     source: torch.Tensor | None = None
     target: torch.Tensor | None = None
+    conditions: list[Mapping[str, torch.Tensor]] = []
+    owns: list[Mapping[str, torch.Tensor]] = []
     for give in coming:
         if (example := give()) is None:
             continue
         source = _with_row(source, example.source, row=len(ids), rows=len(coming))
         target = None if example.target is None else _with_row(target, example.target, row=len(ids), rows=len(coming))
         ids.append(example.id)
+        conditions.append(example.condition)
+        owns.append(example.own)
     if source is None:
         return None
-    return Batch(source=source[: len(ids)], target=None if target is None else target[: len(ids)], ids=tuple(ids))
+    rows = None if target is None else target[: len(ids)]
+    return Batch(source[: len(ids)], rows, tuple(ids), _stacked(conditions), _stacked(owns))
+
+
+def _stacked(examples: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {kind: torch.stack([example[kind] for example in examples]) for kind in examples[0]}
 
 
 def _with_row(batch: torch.Tensor | None, values: torch.Tensor, *, row: int, rows: int) -> torch.Tensor:

@@ -59,7 +59,23 @@ def _joined(name: str, sides: Sequence[str]) -> tuple[str, int] | None:
 def split_of(path: PurePath) -> str | None:
     """The split of a picture: the first of its two outer folders that is called like one."""
     names = [name.casefold() for name in path.parts[:-1][:2]]
+    if names and (joined := _joined(names[0], ["a", "b"])):
+        return joined[0]
     return next((SPLITS[name] for name in names if name in SPLITS), None)
+
+
+def domain_of(path: PurePath) -> str | None:
+    """The class that a picture's folders name: the outermost that is no split, ``A`` of ``trainA``; None where there is no such folder.
+
+    >>> [domain_of(PurePath(path)) for path in ("train/cat/1.png", "cat/train/1.png", "trainA/1.png", "val/1.png")]
+    ['cat', 'cat', 'A', None]
+    """
+    for part in path.parts[:-1]:
+        if part.casefold() in SPLITS:
+            continue
+        joined = next((part[-1] for prefix in SPLITS if part.casefold() in (f"{prefix}a", f"{prefix}b")), None)
+        return joined or part
+    return None
 
 
 def known_sides(pictures: Sequence[PurePath]) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 from pixloom.config import DataConfig
 from pixloom.data import indexfile
-from pixloom.data.naming import SIDE_NAMES, folder_stems, folders_alike, known_sides, place, split_of
+from pixloom.data.naming import SIDE_NAMES, domain_of, folder_stems, folders_alike, known_sides, place, split_of
 from pixloom.errors import ConfigError, DataError, PixloomError, nearest
 from pixloom.images import list_pictures, read_header
 
@@ -35,6 +35,7 @@ class Record:
         label: class of the example.
         attributes: named numbers.
         text: a caption.
+        pictures: further pictures of the source's size, by the kind of condition that they are.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Record:
     label: str | None = None
     attributes: Mapping[str, float] = field(default_factory=dict)
     text: str | None = None
+    pictures: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def paired(self) -> bool:
@@ -78,14 +80,18 @@ class Request:
     pictures: tuple[PurePath, ...]
     data: DataConfig
     paired: bool | None
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
-def discover(data: DataConfig, *, paired: bool | None) -> Listing:
+def discover(data: DataConfig, *, paired: bool | None, beside: Mapping[str, str] | None = None) -> Listing:
     """List the examples of a data folder or index file, recognising its layout unless one is named.
+
+    Examples without a label in an index have the name of the folder that their source lies in, where it is neither a split nor a side.
 
     Args:
         data: the path, and the layout and folder names where they are given.
         paired: whether the task needs pairs; None takes whatever is there.
+        beside: folders or index columns of pictures that are conditions, by the kind of condition; matched by split and name.
 
     Raises:
         DataError: nothing usable is there, or it is not what the task needs.
@@ -94,14 +100,52 @@ def discover(data: DataConfig, *, paired: bool | None) -> Listing:
     if data.layout not in (*LAYOUTS, "auto"):
         raise DataError(f"there is no layout '{data.layout}'", fix=nearest(data.layout, [*LAYOUTS, "auto"]))
     root = _existing(data.path)
-    pictures = tuple(path.relative_to(root) for path in list_pictures(root)) if root.is_dir() else ()
-    request = Request(root, pictures, data, paired)
+    everything = tuple(path.relative_to(root) for path in list_pictures(root)) if root.is_dir() else ()
+    folders = [name.casefold() for name in (beside or {}).values()]
+    pictures = tuple(path for path in everything if folders == [] or place(path, folders).side is None)
+    request = Request(root, pictures, data, paired, beside or {})
     if data.layout == "auto":
         layout, why = _recognise(request)
     else:
         layout, why = data.layout, "it was asked for"
     listing = LAYOUTS[layout](request)
+    if request.beside and root.is_dir() and layout != "index":
+        listing = _with_pictures(listing, request, [path for path in everything if path not in set(pictures)])
     return replace(listing, notes=(f"Layout '{layout}': {why}.", *listing.notes))
+
+
+def _with_pictures(listing: Listing, request: Request, pictures: Sequence[PurePath]) -> Listing:
+    """The examples with the pictures beside them, by split and name."""
+    found: dict[tuple[str, str | None, str], PurePath] = {}
+    for kind, folder in request.beside.items():
+        for path in pictures:
+            there = place(path, (folder,))
+            if there.side is None:
+                continue
+            key = (kind, there.split, PurePath(there.stem).name)
+            if key in found:
+                raise DataError(
+                    f"two pictures of one name: {found[key].as_posix()} and {path.as_posix()}",
+                    where=request.root,
+                    why=f"what lies in '{folder}' is matched to the sources by name",
+                    fix="keep one of them, or list the examples in an index file",
+                )
+            found[key] = path
+
+    def with_own(record: Record) -> Record:
+        path = record.source.relative_to(request.root)
+        split = _split_anywhere(path)
+        own = {kind: found[key] for kind in request.beside if (key := (kind, split, path.stem)) in found}
+        return replace(record, pictures={kind: request.root / picture for kind, picture in own.items()})
+
+    splits = {split: tuple(map(with_own, records)) for split, records in listing.splits.items()}
+    lacking = {kind: sum(kind not in record.pictures for records in splits.values() for record in records) for kind in request.beside}
+    notes = [f"{count} examples have no {kind} in '{request.beside[kind]}'." for kind, count in lacking.items() if count]
+    return replace(listing, splits=splits, notes=(*listing.notes, *notes))
+
+
+def _split_anywhere(path: PurePath) -> str | None:
+    return next((split for part in path.parts[:-1] if (split := split_of(PurePath(part, "x"))) is not None), None)
 
 
 def with_holdout(listing: Listing, *, share: float, seed: int = 0) -> Listing:
@@ -137,7 +181,7 @@ def _existing(text: str) -> Path:
     if not text:
         raise DataError("no data folder is given", fix="name a folder of pictures, or an index file (.csv, .jsonl)")
     path = Path(text).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in indexfile.SUFFIXES):
+    if path.is_dir() or (path.is_file() and indexfile.is_index(path)):
         return path
     if path.exists():
         raise DataError("this is a file, neither a folder nor an index", where=path, fix=f"give its folder: {path.parent}")
@@ -237,7 +281,10 @@ def _sides(request: Request) -> Listing:
 def _singles(request: Request, *, sides: bool) -> list[tuple[str | None, Record]]:
     _require_pictures(request)
     ids = _unique_ids([(path.with_suffix("").as_posix(), path.as_posix()) for path in request.pictures])
-    return [(split_of(path), Record(name, request.root / path, sides=sides)) for name, path in zip(ids, request.pictures, strict=True)]
+    return [
+        (split_of(path), Record(name, request.root / path, sides=sides, label=domain_of(path)))
+        for name, path in zip(ids, request.pictures, strict=True)
+    ]
 
 
 def _folders(request: Request) -> Listing:
@@ -250,7 +297,8 @@ def _folders(request: Request) -> Listing:
     found: list[tuple[str | None, Record]] = []
     for split in dict.fromkeys(split for side in sides for split in side):
         for stem, source, target in _match(sides[0].get(split, {}), sides[1].get(split, {})):
-            found.append((split, Record(f"{split}/{stem}" if split else stem, request.root / source, request.root / target)))
+            label = domain_of(PurePath(stem))
+            found.append((split, Record(f"{split}/{stem}" if split else stem, request.root / source, request.root / target, label=label)))
     lonely = [[path for part in side.values() for path in part.values()] for side in sides]
     if not found:
         raise _unpaired(request, names, lonely)
@@ -323,11 +371,21 @@ def _index(request: Request) -> Listing:
                 label=row.label,
                 attributes=row.attributes,
                 text=row.text,
+                pictures=_pictures_of(row, request.beside, index=path),
             ),
         )
         for name, row in zip(ids, index.rows, strict=True)
     ]
     return _listing(request, "index", found, orphans=index.orphans, notes=index.notes)
+
+
+def _pictures_of(row: indexfile.Row, beside: Mapping[str, str], *, index: Path) -> dict[str, Path]:
+    """The pictures that a row names beside its source."""
+    pictures = {kind: index.parent / row.texts[column] for kind, column in beside.items() if column in row.texts}
+    for kind, picture in pictures.items():
+        if not picture.is_file():
+            raise DataError(f"the {kind} is not there", where=f"{index}, line {row.line}", why=str(picture), fix="correct the path")
+    return pictures
 
 
 LAYOUTS: dict[str, Callable[[Request], Listing]] = {"sides": _sides, "folders": _folders, "pictures": _pictures, "index": _index}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,20 @@ import numpy as np
 import torch
 
 from pixloom import __version__
+from pixloom.conditions import Conditions
+from pixloom.conditions.base import Values
+from pixloom.conditions.examples import Stated
 from pixloom.config import DataConfig, load_config
 from pixloom.data.loading import Pictures, own_rng, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.data.transforms import apply, center_crop
 from pixloom.errors import ConfigError, DataError, ImageError, PixloomError
+from pixloom.evaluation.reader import train_reader
 from pixloom.evaluation.scorecard import Evaluation, ranked, save, strip
 from pixloom.files import checksum
 from pixloom.images import Picture, to_model, with_channels
 from pixloom.inference.translator import Translator, find_model
-from pixloom.metrics.judging import Estimate, Judged, Judges, Verdict, judge, load_judges
+from pixloom.metrics.judging import Estimate, Judged, Judges, Reader, Verdict, judge, load_judges
 from pixloom.modelfile import WEIGHTS
 from pixloom.tasks.base import Shown, Task
 
@@ -52,6 +57,7 @@ class Examples:
     pictures: Pictures
     task: Task
     size: int
+    conditions: Conditions = Conditions()
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -60,19 +66,55 @@ class Examples:
         return (example for index in range(len(self)) if (example := self.load(index)) is not None)
 
     def load(self, index: int) -> Example | None:
-        """The example at a place in the records, its centre cropped to a square; None when it is bad (see ``pictures.bad``)."""
+        """The example at a place in the records, its centre cropped to a square; None when it is bad or not to be judged."""
         loaded = self.pictures.load(index)
         if loaded is None:
             return None
-        height, width = loaded.source.shape[:2]
-        crop = center_crop(height=height, width=width, size=self.size)
-        source = apply(crop, loaded.source, size=self.size)
-        target = None if loaded.target is None else apply(crop, loaded.target, size=self.size)
+        source, target = self._square(loaded.source), None if loaded.target is None else self._square(loaded.target)
+        stated = self.conditions.values(
+            self.pictures.records[index], {name: self._square(picture) for name, picture in loaded.beside.items()}
+        )
+        if self.task.between:
+            if stated == self.task.wanted():
+                return None  # it is what others are to become
+            stated = self.task.wanted() or self._stated.wanted(self.pictures.records, index, rng=own_rng(loaded.id))
+            target = self._showing(stated, not_at=index)
         try:
-            return Example(loaded.id, self.task.views(source, target, rng=own_rng(loaded.id)))
+            shown = self.task.views(source, target, rng=own_rng(loaded.id))
         except PixloomError as error:
             self.pictures.refuse(index, error)
             return None
+        return Example(loaded.id, replace(shown, given={**shown.given, **stated}))
+
+    def _square(self, pixels: np.ndarray) -> np.ndarray:
+        crop = center_crop(height=pixels.shape[0], width=pixels.shape[1], size=self.size)
+        return apply(crop, pixels, size=self.size)
+
+    @property
+    def _stated(self) -> Stated:
+        return Stated(self.conditions, between=True)
+
+    def _showing(self, stated: Values, *, not_at: int) -> np.ndarray | None:
+        """A real picture that shows what is stated, another one for every place, as long as there are others; None where there is none."""
+        places = self._places.get(_key(stated), ())
+        for step in range(len(places)):
+            loaded = self.pictures.load(places[(not_at + step) % len(places)])
+            if loaded is not None:
+                return self._square(loaded.source)
+        return None
+
+    @cached_property
+    def _places(self) -> dict[Hashable, list[int]]:
+        """Where the examples are that show the same."""
+        places: dict[Hashable, list[int]] = {}
+        for index, record in enumerate(self.pictures.records):
+            places.setdefault(_key(self.conditions.values(record, {})), []).append(index)
+        return places
+
+
+def _key(stated: Values) -> Hashable:
+    """What is stated in names and numbers, to be compared."""
+    return tuple(sorted((name, tuple(sorted(value.items())) if isinstance(value, Mapping) else value) for name, value in stated.items()))
 
 
 def evaluate(
@@ -125,10 +167,12 @@ def evaluate(
     translators = {_name(path): Translator.from_pretrained(path, device=device) for path in (model, *against)}
     main = translators[name]
     data = data if isinstance(data, DataConfig) else DataConfig(path=str(data))
-    listing = with_holdout(discover(data, paired=main.task.needs_pairs), share=_holdout(Path(model), data))
+    found = discover(data, paired=main.task.needs_pairs, beside=main.conditions.folders)
+    listing = with_holdout(found, share=_holdout(Path(model), data))
     split, records = choose_records(listing, split=split, limit=limit)
-    examples = open_examples(records, task=main.task, size=main.description.size)
-    judges = judges_for(main.task, weights=weights, lpips=lpips, features=features, device=main.device)
+    examples = open_examples(records, task=main.task, size=main.description.size, conditions=main.conditions)
+    reader = train_reader(listing, examples=examples, seed=seed) if main.task.between else None
+    judges = judges_for(main.task, weights=weights, lpips=lpips, features=features, reader=reader, device=main.device)
     verdicts, missing = compare(translators, examples, judges=judges, seed=seed, progress=progress)
     best = verdicts.pop(name)
     worst_ids, best_ids = ranked(best.rows, num_shown=NUM_SHOWN)
@@ -143,7 +187,9 @@ def evaluate(
         worst=worst_ids,
         best=best_ids,
         strips=_strips((*worst_ids, *best_ids), examples=examples, translator=main, seed=seed),
-        protocol=protocol(Path(model), translator=main, listing=listing, split=split, examples=examples, judges=judges, seed=seed),
+        protocol=protocol(
+            Path(model), translator=main, listing=listing, split=split, examples=examples, count=len(best.rows), judges=judges, seed=seed
+        ),
         missing=missing,
     )
     if out is not None:
@@ -190,6 +236,7 @@ def judges_for(
     weights: str | Path | None = None,
     lpips: str | None = "squeeze",
     features: str | None = None,
+    reader: Reader | None = None,
     device: str | torch.device = "cpu",
 ) -> Judges:
     """The judges whose measures mean something for a task; the other arguments are those of ``load_judges``."""
@@ -199,11 +246,13 @@ def judges_for(
         features=features,
         colour="colourfulness" in task.metrics,
         common=task.common_metrics,
+        paired=not task.between,
+        reader=reader,
         device=device,
     )
 
 
-def open_examples(records: Sequence[Record], *, task: Task, size: int) -> Examples:
+def open_examples(records: Sequence[Record], *, task: Task, size: int, conditions: Conditions | None = None) -> Examples:
     """The examples of some records at a working size.
 
     Raises:
@@ -212,8 +261,10 @@ def open_examples(records: Sequence[Record], *, task: Task, size: int) -> Exampl
     source, target = probe_channels(records)
     task.channels(source, target if task.needs_pairs else None)
     channels = (source, target if task.needs_pairs else None)
-    pictures = Pictures(records, encode=task.encode, load_side=size, channels=channels, cache_gib=1.0, nearest=task.labels)
-    return Examples(pictures, task, size)
+    conditions = conditions or Conditions()
+    steer = Stated(conditions, between=task.between) if conditions.kinds else None
+    pictures = Pictures(records, encode=task.encode, load_side=size, channels=channels, cache_gib=1.0, nearest=task.labels, steer=steer)
+    return Examples(pictures, task, size, conditions)
 
 
 def compare(
@@ -247,11 +298,10 @@ def compare(
 
 
 def protocol(
-    model: Path, *, translator: Translator, listing: Listing, split: str, examples: Examples, judges: Judges, seed: int
+    model: Path, *, translator: Translator, listing: Listing, split: str, examples: Examples, count: int, judges: Judges, seed: int
 ) -> dict[str, Any]:
     """What must be known to repeat or compare the numbers."""
     description = translator.description
-    count = len(examples) - len(examples.pictures.bad)
     return {
         "model": {
             "weights_sha256": checksum(weights_of(find_model(model))),
@@ -272,6 +322,7 @@ def protocol(
             "notes": list(listing.notes),
         },
         "pictures": f"short side to {examples.size} px with an antialiased bicubic filter, then the centre square; compared at that size",
+        "conditions": translator.conditions.settings(),
         "metrics": judges.protocol(),
         "intervals": "95 %, percentile bootstrap over pictures, 1000 resamples, unless a metric says otherwise",
         "seed": seed,
@@ -307,7 +358,9 @@ def judged(example: Example, prediction: Picture, *, task: Task) -> Judged:
     """A prediction beside what it should be, in the target's channels, with what the task measures."""
     pixels = with_channels(prediction, example.shown.target.shape[-1]).pixels
     measured = task.measure(example.shown, pixels)
-    return Judged(example.id, _tensor(pixels), _tensor(example.shown.target), measured.row, measured.counts)
+    shown = example.shown
+    source = _tensor(shown.source_beside) if task.between else None
+    return Judged(example.id, _tensor(pixels), _tensor(shown.target), measured.row, measured.counts, source, shown.given)
 
 
 def _strips(ids: Sequence[str], *, examples: Examples, translator: Translator, seed: int) -> dict[str, np.ndarray]:

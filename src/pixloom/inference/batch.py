@@ -24,7 +24,7 @@ from pixloom.images import SUFFIXES, Picture, list_pictures, read, read_header, 
 from pixloom.images.codecs import encode
 from pixloom.inference.runtimes import cores
 from pixloom.inference.tiling import MAX_PIXELS_AT_ONCE
-from pixloom.inference.translator import Prepared, Size, Translator
+from pixloom.inference.translator import Prepared, Size, Translator, as_given
 
 Progress = Callable[[float, int], None]
 """Called with the files done and all of them; a picture that goes through in tiles counts by its share."""
@@ -72,6 +72,7 @@ def find_jobs(
     keep_alpha: bool = False,
     overwrite: bool = False,
     given: Mapping[str, Path] | None = None,
+    optional: Sequence[str] = (),
     exact: bool = False,
 ) -> list[Job]:
     """The files that some inputs (files, folders, patterns) mean, and where their translations go.
@@ -89,6 +90,7 @@ def find_jobs(
         overwrite: whether existing files may be replaced; a source never is.
         given: what the task wants beside each picture, by name: a file for all of them, or a folder that holds one of the same relative
             name for each, whatever its suffix.
+        optional: names of what a folder need not hold for every picture.
         exact: whether no pixel may change in the file, as of label maps: then a lossy format is left for PNG.
 
     Raises:
@@ -104,7 +106,8 @@ def find_jobs(
     for text in inputs:
         for source, relative in _expand(text, out=out, recursive=recursive):
             chosen = suffix or _fitting_suffix(source, channels=channels, keep_alpha=keep_alpha, exact=exact)
-            beside = {name: _beside(place, relative, name=name) for name, place in (given or {}).items()}
+            found = {name: _beside(place, relative, name=name, needed=name not in optional) for name, place in (given or {}).items()}
+            beside = {name: path for name, path in found.items() if path is not None}
             job = Job(source, out / relative.with_suffix(chosen), beside)
             other = jobs.setdefault(job.out, job)
             if other is not job and other.source.resolve() != source.resolve():
@@ -114,6 +117,7 @@ def find_jobs(
                     why=str(job.out),
                     fix="translate them into two folders, or in two commands",
                 )
+    _check_all_used(given or {}, list(jobs.values()))
     _check_untaken(list(jobs.values()), overwrite=overwrite)
     return list(jobs.values())
 
@@ -127,16 +131,18 @@ def translate_files(
     seed: int = 0,
     keep_alpha: bool = False,
     overwrite: bool = False,
+    stated: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Translate files into the folder ``out``; a file that fails is reported with its reason.
 
-    Files are read and written by threads while the network is busy with others, as far as the memory for them goes.
+    Files are read and written by threads while the network is busy with others, as far as the memory for them goes. What the translations
+    are to show, by name, is ``stated``: a label, attributes, a text.
 
     Raises:
         OutputError: nothing can be written there, or there is no more space: then every further file would fail as well.
     """
-    wishes = _Wishes(size, seed, keep_alpha, overwrite)
+    wishes = _Wishes(size, seed, keep_alpha, overwrite, stated or {})
     outcomes: dict[Job, _Outcome] = {}
     told = 0.0
 
@@ -177,6 +183,7 @@ class _Wishes:
     seed: int
     keep_alpha: bool
     overwrite: bool
+    stated: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -246,8 +253,7 @@ def _memory_for(source: Path, *, magnification: int = 1) -> int:
     except PixloomError:  # reported when it is read
         return 0
     pixels, channels = header.width * header.height * magnification**2, header.channels + header.alpha
-    as_floats = pixels if magnification > 1 else min(pixels, MAX_PIXELS_AT_ONCE)
-    return channels * (pixels * 4 * header.depth // 8 + as_floats * 2 * 4)
+    return channels * (pixels * 4 * header.depth // 8 + min(pixels, MAX_PIXELS_AT_ONCE) * 2 * 4)
 
 
 def _next_together(incoming: deque[_Step], *, most: int) -> list[_Step]:
@@ -295,19 +301,18 @@ def _results(
 ) -> list[Callable[[], Picture]]:
     """What gives the translations of some pictures: all that needs the network is done."""
     if pictures[0].values is None:  # then it is alone
-        whole = pictures[0].picture
-        picture = translator.translate(whole, size=wishes.size, seed=wishes.seed, keep_alpha=wishes.keep_alpha, progress=tell)
+        picture = translator.translate_prepared(pictures[0], seed=wishes.seed, keep_alpha=wishes.keep_alpha, progress=tell)
         return [lambda: picture]
     values = np.stack([picture.values for picture in pictures if picture.values is not None])
-    outputs = translator.generate(values, seed=wishes.seed, progress=tell)
+    condition = {kind: np.stack([picture.condition[kind] for picture in pictures]) for kind in pictures[0].condition}
+    outputs = translator.generate(values, condition=condition, seed=wishes.seed, progress=tell)
     return [
         partial(translator.finish, picture, output, keep_alpha=wishes.keep_alpha) for picture, output in zip(pictures, outputs, strict=True)
     ]
 
 
 def _prepared(translator: Translator, job: Job, *, wishes: _Wishes) -> Prepared:
-    given = {name: read(path).pixels for name, path in job.given.items()}
-    return translator.prepare(read(job.source), size=wishes.size, given=given)
+    return translator.prepare(read(job.source), size=wishes.size, given=as_given({**job.given, **wishes.stated}))
 
 
 def _write(results: list[Callable[[], Picture]], path: Path, *, overwrite: bool) -> tuple[str, ...]:
@@ -336,6 +341,12 @@ def _settled(step: _Step) -> tuple[Job, _Outcome]:
 def _located(error: PixloomError, source: Path) -> PixloomError:
     """The error with its file named."""
     return error if error.where is not None else type(error)(error.what, where=source, why=error.why, fix=error.fix)
+
+
+def _check_all_used(given: Mapping[str, Path], jobs: Sequence[Job]) -> None:
+    for name, place in given.items():
+        if not any(name in job.given for job in jobs):
+            raise DataError(f"none of the pictures has {name}", where=place, why="they are found by their names", fix="rename them")
 
 
 def _check_untaken(jobs: Sequence[Job], *, overwrite: bool) -> None:
@@ -378,16 +389,16 @@ def _expand(text: str, *, out: Path, recursive: bool) -> list[tuple[Path, Path]]
     raise DataError("there is no such picture or folder", where=text, fix=fix)
 
 
-def _beside(place: Path, relative: Path, *, name: str) -> Path:
-    """The file that is given beside a picture: the one that is for all, or the one of its name."""
+def _beside(place: Path, relative: Path, *, name: str, needed: bool = True) -> Path | None:
+    """The file that is given beside a picture: the one that is for all, or the one of its name; None where there need be none."""
     if place.is_file():
         return place
     if not place.is_dir():
         raise DataError(f"there is no such {name}", where=place, fix=f"give a picture for all, or a folder of them, with --{name}")
     found = [path for path in sorted((place / relative.parent).glob(f"{glob.escape(relative.stem)}.*")) if path.suffix.lower() in SUFFIXES]
-    if not found:
+    if not found and needed:
         raise DataError(f"there is no {name} for this picture", where=place / relative, fix=f"give one of its name with --{name}")
-    return found[0]
+    return found[0] if found else None
 
 
 def _in_folder(folder: Path, *, out: Path, recursive: bool) -> list[Path]:

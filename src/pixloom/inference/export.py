@@ -23,10 +23,11 @@ from pixloom.errors import ConfigError, ModelError, OutputError, require
 from pixloom.files import new_file
 from pixloom.inference.choice import find_model, fresh_export, installed, remember
 from pixloom.inference.onnxfile import EXPORT, Dropped, Signature, metadata, read_export
-from pixloom.inference.runtimes import EXPORTED, OnnxRuntime, Runtime, TorchRuntime, signature_of
+from pixloom.inference.runtimes import EXPORTED, OnnxRuntime, Runtime, TorchRuntime, no_condition, shapes_of, signature_of
 from pixloom.inference.tiling import TILE
 from pixloom.modelfile import ModelDescription, description_tree, load_model, read_description
 from pixloom.nets.layers import BatchNorm2d, Dropout
+from pixloom.nets.steering import Steer
 
 MOST_DIFFERENCE = 1e-4
 """How far a value in [-1, 1] may be from torch's; half a grey level of 8 bits is 4e-3."""
@@ -71,7 +72,8 @@ def export_onnx(
 ) -> Export:
     """Write a model as one ONNX file, compare it with torch and measure which runtime is the fastest here.
 
-    The file's input is ``source`` (batch, channels, height, width), float32 in [-1, 1], sides multiples of its ``size_multiple``; then
+    The file's input is ``source`` (batch, channels, height, width), float32 in [-1, 1], sides multiples of its ``size_multiple``; then the
+    conditions by their kinds, zero where nothing is stated; then
     ``noise`` (batch, noise_channels) where the generator has some, and ``kept_1``, ``kept_2``, ... where dropout stays on as noise: what
     each layer multiplies its maps by (see ``runtimes.draw_kept``). The output is ``output``. Its metadata say everything else.
 
@@ -102,7 +104,7 @@ def export_onnx(
     network, signature = _as_onnx(generator, description)
     content = network + _tail(metadata(description_tree(description, sha256=sha256), signature=signature, network=network))
     sources = _sources(description, signature)
-    expected = [reference.run(source, seed=_SEED) for source in sources]
+    expected = [_run(reference, source) for source in sources]
     with new_file(path, what="the exported model") as draft:
         draft.write_bytes(content)
         runtimes: dict[str, Runtime] = {"onnxruntime": OnnxRuntime(read_export(draft))}
@@ -122,7 +124,7 @@ def export_onnx(
             runtimes[name] = EXPORTED[name](read_export(path))
             differences[name] = compare(runtimes[name], sources, expected)
     flat = [np.full_like(sources[0], value) for value in (-1.0, 1.0)]
-    expected_flat = [reference.run(source, seed=_SEED) for source in flat]
+    expected_flat = [_run(reference, source) for source in flat]
     flat_differences = {name: compare(runtime, flat, expected_flat) for name, runtime in runtimes.items()}
     agreeing = {name: runtime for name, runtime in runtimes.items() if differences[name].largest <= MOST_DIFFERENCE}
     seconds = _seconds({"torch": reference, **agreeing}, sources[0])
@@ -140,7 +142,7 @@ def measure(folder: Path) -> dict[str, float]:
     generator, description = load_model(folder)
     reference = TorchRuntime(generator, description.inference, device="cpu")
     sources = _sources(description, exported.signature)
-    expected = [reference.run(source, seed=_SEED) for source in sources]
+    expected = [_run(reference, source) for source in sources]
     runtimes = {name: EXPORTED[name](exported) for name in installed()}
     agreeing = {name: one for name, one in runtimes.items() if compare(one, sources, expected).largest <= MOST_DIFFERENCE}
     seconds = _seconds({"torch": reference, **agreeing}, sources[0])
@@ -158,12 +160,23 @@ def _remove_drafts(path: Path) -> None:
 
 def compare(runtime: Runtime, sources: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> Difference:
     """How far what a runtime makes of some sources is from what is expected."""
-    distances = [np.abs(runtime.run(source, seed=_SEED) - output) for source, output in zip(sources, expected, strict=True)]
+    distances = [np.abs(_run(runtime, source) - output) for source, output in zip(sources, expected, strict=True)]
     count = sum(distance.size for distance in distances)
     return Difference(
         largest=float(max(distance.max() for distance in distances)),
         mean=float(sum(distance.sum(dtype=np.float64) for distance in distances) / count),
     )
+
+
+def _run(runtime: Runtime, source: np.ndarray) -> np.ndarray:
+    """The translation of some sources, with all conditions stated in some way."""
+    random = np.random.default_rng(_SEED)
+    nothing = no_condition(runtime.signature, source)
+    stated = {
+        kind: random.integers(0, 2, zeros.shape) if zeros.dtype == np.int64 else random.uniform(-1, 1, zeros.shape).astype(np.float32)
+        for kind, zeros in nothing.items()
+    }
+    return runtime.run(source, condition=stated, seed=_SEED)
 
 
 def _sources(description: ModelDescription, signature: Signature) -> list[np.ndarray]:
@@ -193,7 +206,7 @@ def _seconds(runtimes: Mapping[str, Runtime], source: np.ndarray) -> dict[str, f
     while len(taken["torch"]) < _MOST_ROUNDS and (not taken["torch"] or time.perf_counter() - begun < _ENOUGH_SECONDS):
         for name, runtime in runtimes.items():
             start = time.perf_counter()
-            runtime.run(source, seed=_SEED)
+            _run(runtime, source)
             taken[name].append(time.perf_counter() - start)
     return {name: median(values) for name, values in taken.items()}
 
@@ -235,8 +248,9 @@ def _smallest_maps(generator: nn.Module) -> dict[nn.Module, tuple[int, ...]]:
     """The shape of what every layer gives for the smallest picture."""
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
-    def note(module: nn.Module, given: object, output: Tensor) -> None:
-        shapes[module] = tuple(output.shape)
+    def note(module: nn.Module, given: object, output: Tensor | Steer) -> None:
+        if isinstance(output, Tensor):
+            shapes[module] = tuple(output.shape)
 
     hooks = [module.register_forward_hook(note) for module in generator.modules() if not list(module.children())]
     side, options = _smallest(generator), dict(generator.options)  # type: ignore[arg-type]
@@ -263,15 +277,23 @@ def _arguments(generator: nn.Module, signature: Signature) -> dict[str, Any]:
     height, width = 2 * _smallest(generator), 3 * _smallest(generator)
     options: dict[str, Any] = dict(generator.options)  # type: ignore[arg-type]
     noise = [torch.zeros(2, signature.noise_channels)] if signature.noise_channels else []
+    stated = [zeros.expand(2, *zeros.shape[1:]).contiguous() for zeros in _nothing(signature, height=height, width=width).values()]
+    spatial = [{0: "batch", 2: "height", 3: "width"} if -1 in shape else {0: "batch"} for shape in signature.conditions.values()]
     kept = [torch.ones(1, layer.channels, height // layer.stride, width // layer.stride) for layer in signature.dropped]
     names = [f"kept_{number}" for number in range(1, len(kept) + 1)]
     sizes = [{2: f"{name}_height", 3: f"{name}_width"} for name in names]
     return {
-        "args": (torch.zeros(2, options["source_channels"], height, width), noise, kept),
-        "input_names": ["source", *(["noise"] if noise else []), *names],
+        "args": (torch.zeros(2, options["source_channels"], height, width), stated, noise, kept),
+        "input_names": ["source", *signature.conditions, *(["noise"] if noise else []), *names],
         "output_names": ["output"],
-        "dynamic_shapes": ({0: "batch", 2: "height", 3: "width"}, [{0: "batch"} for _ in noise], sizes),
+        "dynamic_shapes": ({0: "batch", 2: "height", 3: "width"}, spatial, [{0: "batch"} for _ in noise], sizes),
     }
+
+
+def _nothing(signature: Signature, *, height: int, width: int) -> dict[str, Tensor]:
+    """Conditions that state nothing, for one picture."""
+    nothing = no_condition(signature, np.zeros((1, 1, height, width), np.float32))
+    return {kind: torch.from_numpy(zeros) for kind, zeros in nothing.items()}
 
 
 class _Exportable(nn.Module):
@@ -286,7 +308,7 @@ class _Exportable(nn.Module):
         super().__init__()
         shared = {id(tensor): tensor for tensor in (*generator.parameters(), *generator.buffers())}
         self.generator = copy.deepcopy(generator, shared)
-        self.inputs = _Inputs()
+        self.inputs, self.kinds = _Inputs(), tuple(shapes_of(generator))
         number = 0
         for (name, layer), (_, original) in zip(list(self.generator.named_modules()), generator.named_modules(), strict=True):
             if isinstance(layer, Dropout) and layer.as_noise:
@@ -295,10 +317,11 @@ class _Exportable(nn.Module):
             elif isinstance(layer, BatchNorm2d) and layer.statistics == "image" and original in single_pixels:
                 self.generator.set_submodule(name, _EitherStatistics(layer))
 
-    def forward(self, source: Tensor, noise: list[Tensor], kept: list[Tensor]) -> Tensor:
-        """Translate; ``noise`` is empty or one tensor, ``kept`` one for each layer of dropout."""
+    def forward(self, source: Tensor, stated: list[Tensor], noise: list[Tensor], kept: list[Tensor]) -> Tensor:
+        """Translate; ``stated`` is one tensor for each condition, ``noise`` is empty or one, ``kept`` one for each layer of dropout."""
         self.inputs.kept = kept
-        output: Tensor = self.generator(source, None, *noise)
+        condition = dict(zip(self.kinds, stated, strict=True))
+        output: Tensor = self.generator(source, condition or None, *noise)
         return output
 
 

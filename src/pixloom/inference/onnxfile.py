@@ -12,9 +12,9 @@ import hashlib
 import json
 import mmap
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,8 @@ class Signature:
         noise_channels: length of the noise vector z; 0: none.
         radius: the largest distance in pixels at which the source acts on the output; None: the whole picture.
         dropped: layers whose dropout stays on, in their order.
+        conditions: the shape of each condition's tensor without its batch dimension, by kind; -1 stands for the source's height and -2
+            for its width.
     """
 
     size_multiple: int
@@ -66,6 +68,7 @@ class Signature:
     noise_channels: int = 0
     radius: int | None = None
     dropped: tuple[Dropped, ...] = ()
+    conditions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +121,9 @@ def metadata(tree: Mapping[str, Any], *, signature: Signature, network: bytes) -
         signature: what the network takes.
         network: the file up to its metadata.
     """
-    tree = {**tree, **asdict(signature), "format": FORMAT, "format_version": FORMAT_VERSION}
+    taken = asdict(signature)
+    taken["inputs"] = taken.pop("conditions")  # the description has conditions of its own: their vocabularies
+    tree = {**tree, **taken, "format": FORMAT, "format_version": FORMAT_VERSION}
     texts = {name: value if name in _TEXTS else json.dumps(value) for name, value in tree.items()}
     return {**texts, "digest": _digest(network, texts)}
 
@@ -176,10 +181,17 @@ def _signature(tree: Mapping[str, Any], *, where: Path) -> Signature:
             noise_channels=_whole(tree, "noise_channels", least=0, most=_MOST),
             radius=None if tree["radius"] is None else _whole(tree, "radius", least=0, most=2**31),
             dropped=tuple(_dropped(layer) for layer in tree["dropped"]),
+            conditions={str(kind): _shape(shape) for kind, shape in tree.get("inputs", {}).items()},
         )
     except (KeyError, TypeError, ValueError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError("the exported model's metadata cannot be understood", where=where, why=why, fix=_AGAIN) from error
+
+
+def _shape(shape: Sequence[Any]) -> tuple[int, ...]:
+    if not 1 <= len(shape) <= 3 or not all(type(side) is int and -2 <= side <= _MOST and side for side in shape):
+        raise ValueError(f"a condition of shape {shape!r}")
+    return tuple(shape)
 
 
 def _dropped(layer: Mapping[str, Any]) -> Dropped:

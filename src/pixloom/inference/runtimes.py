@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
@@ -48,8 +48,11 @@ class Runtime(Protocol):
     signature: Signature
     batch_size: int
 
-    def run(self, source: np.ndarray, *, seed: int) -> np.ndarray:
-        """G(x, z): (B, C, H, W) float32 in [-1, 1], whose sides fit the signature, to (B, C', H, W); every picture has the same noise."""
+    def run(self, source: np.ndarray, *, condition: Mapping[str, np.ndarray] | None = None, seed: int) -> np.ndarray:
+        """G(x, c, z): (B, C, H, W) float32 in [-1, 1], whose sides fit the signature, to (B, C', H, W); every picture has the same noise.
+
+        The condition is tensors by kind, (B, ...), all those of the signature where there are any.
+        """
         ...
 
 
@@ -76,7 +79,7 @@ class TorchRuntime:
         self.signature = signature_of(self.generator, inference)
         self.batch_size = _CUDA_BATCH if self.device.type == "cuda" else 1
 
-    def run(self, source: np.ndarray, *, seed: int) -> np.ndarray:
+    def run(self, source: np.ndarray, *, condition: Mapping[str, np.ndarray] | None = None, seed: int) -> np.ndarray:
         """See :meth:`Runtime.run`."""
         import torch
 
@@ -86,7 +89,8 @@ class TorchRuntime:
         noise = draw_noise(seed, channels=self.signature.noise_channels, batch=len(source))
         with torch.inference_mode():
             given = [None if array is None else torch.from_numpy(array).to(self.device) for array in (source, noise)]
-            output: torch.Tensor = self.generator(given[0], None, given[1])
+            stated = {kind: torch.from_numpy(np.ascontiguousarray(rows)).to(self.device) for kind, rows in (condition or {}).items()}
+            output: torch.Tensor = self.generator(given[0], stated or None, given[1])
             return output.float().cpu().numpy()
 
 
@@ -100,9 +104,9 @@ class OnnxRuntime:
         self.exported, self.signature = exported, exported.signature
         self._session = _in_background(self._load, what="ONNX Runtime cannot load the exported model")
 
-    def run(self, source: np.ndarray, *, seed: int) -> np.ndarray:
+    def run(self, source: np.ndarray, *, condition: Mapping[str, np.ndarray] | None = None, seed: int) -> np.ndarray:
         """See :meth:`Runtime.run`."""
-        output: np.ndarray = self._session.result().run(None, feeds(self.signature, source, seed=seed))[0]
+        output: np.ndarray = self._session.result().run(None, feeds(self.signature, source, condition=condition, seed=seed))[0]
         return output
 
     def _load(self) -> Any:
@@ -128,10 +132,10 @@ class OpenVino:
         self.exported, self.signature = exported, exported.signature
         self._request = _in_background(self._load, what="OpenVINO cannot load the exported model")
 
-    def run(self, source: np.ndarray, *, seed: int) -> np.ndarray:
+    def run(self, source: np.ndarray, *, condition: Mapping[str, np.ndarray] | None = None, seed: int) -> np.ndarray:
         """See :meth:`Runtime.run`."""
         request = self._request.result()
-        request.infer(feeds(self.signature, source, seed=seed), share_inputs=True)
+        request.infer(feeds(self.signature, source, condition=condition, seed=seed), share_inputs=True)
         output: np.ndarray = request.get_output_tensor().data.copy()
         return output
 
@@ -170,16 +174,38 @@ def signature_of(generator: nn.Module, inference: InferenceConfig, *, dropped: t
         noise_channels=int(generator.noise_channels),  # type: ignore[arg-type]
         radius=getattr(generator, "radius", None) if local else None,
         dropped=dropped,
+        conditions=shapes_of(generator),
     )
 
 
-def feeds(signature: Signature, source: np.ndarray, *, seed: int) -> dict[str, np.ndarray]:
-    """The inputs of an exported network by name: the source, and the noise of a seed."""
+def shapes_of(generator: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shapes of the conditions that a network takes, see :class:`Signature`."""
+    steering = getattr(generator, "steering", None)
+    return {} if steering is None else steering.shapes
+
+
+def feeds(
+    signature: Signature, source: np.ndarray, *, condition: Mapping[str, np.ndarray] | None = None, seed: int
+) -> dict[str, np.ndarray]:
+    """The inputs of an exported network by name: the source, conditions (zeros where none is given), and the noise of a seed."""
     noise = draw_noise(seed, channels=signature.noise_channels, batch=len(source))
     return {
         "source": source,
         **({} if noise is None else {"noise": noise}),
+        **{kind: (condition or {}).get(kind, nothing) for kind, nothing in no_condition(signature, source).items()},
         **_all_kept(signature.dropped, seed, source.shape[2:]),
+    }
+
+
+def no_condition(signature: Signature, source: np.ndarray) -> dict[str, np.ndarray]:
+    """The condition tensors that state nothing, for a batch of sources."""
+    batch, (height, width) = len(source), source.shape[2:]
+    return {
+        kind: np.zeros(
+            (batch, *(height if side == -1 else width if side == -2 else side for side in shape)),
+            np.int64 if kind == "text" else np.float32,
+        )
+        for kind, shape in signature.conditions.items()
     }
 
 

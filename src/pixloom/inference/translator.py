@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from pixloom.conditions import STATED, build_conditions
 from pixloom.errors import ConfigError, ImageError, ModelError, OutputError, PixloomError
 from pixloom.images import MAX_PIXELS, Picture, as_picture, from_model, resize, to_depth, to_model, to_pil, with_channels
 from pixloom.images.picture import fits_pil
@@ -39,14 +40,16 @@ class Prepared:
 
     Attributes:
         picture: in the channels that the model takes.
-        values: what the network sees, (C, H, W) float32 in [-1, 1]; None: too many pixels for that, :meth:`Translator.translate` goes
-            through them piece by piece.
-        given: what was given beside the picture, of its height and width.
+        values: what the network sees, (C, H, W) float32 in [-1, 1], the source and after it the conditions that are pictures; None: too
+            many pixels for that, :meth:`Translator.translate` goes through them piece by piece.
+        given: what was given beside the picture: pixels of its height and width, and conditions as they were stated.
+        condition: the other conditions, tensors by kind.
     """
 
     picture: Picture
     values: np.ndarray | None
     given: Given = field(default_factory=dict)
+    condition: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Translator:
@@ -56,31 +59,40 @@ class Translator:
         generator: the network, or a runtime that has it already.
         description: what ``modelfile`` stores beside it.
         device: where to compute a network; ``auto`` takes CUDA, then Apple's MPS, then the CPU.
+        index: translations are ids of classes in one channel, not colours.
+
+    Raises:
+        ConfigError: ``index`` for a task that makes no label maps.
 
     >>> translate = Translator.from_pretrained("runs/x")       # doctest: +SKIP
     >>> translate("photo.jpg").save("translated.png")          # doctest: +SKIP
     """
 
-    def __init__(self, generator: nn.Module | Runtime, description: ModelDescription, *, device: str = "auto") -> None:
+    def __init__(self, generator: nn.Module | Runtime, description: ModelDescription, *, device: str = "auto", index: bool = False) -> None:
         self.description = description
         self.task: Task = build_task(description.task)
+        self.conditions = build_conditions(description.conditions, dropout=description.condition_dropout)
+        self.index = index
+        if index and not self.task.makes_labels:
+            raise ConfigError(f"the task '{self.task.name}' makes no label maps, so there are no ids", fix="leave --index out")
         self.runtime = generator if isinstance(generator, Runtime) else TorchRuntime(generator, description.inference, device=device)
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, runtime: str = "auto", device: str = "auto") -> Translator:
+    def from_pretrained(cls, path: str | Path, *, runtime: str = "auto", device: str = "auto", index: bool = False) -> Translator:
         """Load a model folder, the model of a run folder, or an exported file.
 
         Args:
             path: of it.
             runtime: ``torch``, ``onnxruntime`` or ``openvino``; ``auto``: the fastest on this machine, see ``choice.open_model``.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``; all but torch run on the CPU.
+            index: translations are ids of classes in one channel, not colours.
 
         Raises:
-            ConfigError: an unknown runtime or device, or one that cannot have the other.
+            ConfigError: an unknown runtime or device, or one that cannot have the other; or ``index`` where there are no classes.
             DependencyError: the runtime is not installed.
             ModelError: no model there, or a damaged or foreign one.
         """
-        return cls(*open_model(find_model(Path(path)), runtime=runtime, device=device))
+        return cls(*open_model(find_model(Path(path)), runtime=runtime, device=device), index=index)
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model folder.
@@ -126,6 +138,10 @@ class Translator:
     @property
     def output_channels(self) -> int:
         """Channels of the translated pictures."""
+        return 1 if self.index else self._composed_channels
+
+    @property
+    def _composed_channels(self) -> int:
         return self.task.output_channels(int(self.description.generator.options["target_channels"]))
 
     def __call__(
@@ -139,7 +155,9 @@ class Translator:
             size: the short side at which the network works: ``trained``, ``native`` (the picture's own) or a number of pixels.
             seed: of the noise z, for generators that have noise or dropout; the same seed gives the same picture.
             keep_alpha: give the source's transparency back (of paths and PIL images; arrays and tensors have none).
-            given: what the task wants beside the source, by name (``mask``): paths, PIL images or arrays, the same for all of a list.
+            given: what the task wants beside the source, by name (``mask``), and what the translation is to show: ``label`` (a name),
+                ``attributes`` (numbers by name), ``text``, ``map``, ``image``, ``style``. Pictures are paths, PIL images or arrays; all of
+                it is the same for all of a list.
 
         Returns:
             Pictures of the sources' sizes; PIL images in 8 bits where Pillow has no mode for more.
@@ -175,7 +193,7 @@ class Translator:
             size: the short side at which the network works, see :meth:`__call__`.
             seed: of the noise.
             keep_alpha: give the source's transparency back.
-            given: what the task wants beside the picture, by name, of its height and width.
+            given: what the task wants beside the picture, by name, of its height and width; see :func:`as_given`.
             progress: called with the share that is done while a picture goes through in tiles.
 
         Raises:
@@ -183,11 +201,17 @@ class Translator:
             ImageError: the picture has channels that the model does not take, or needs more memory than there is.
             ModelError: the network fails on it.
         """
-        prepared = self.prepare(picture, size=size, given=given)
+        return self.translate_prepared(self.prepare(picture, size=size, given=given), seed=seed, keep_alpha=keep_alpha, progress=progress)
+
+    def translate_prepared(
+        self, prepared: Prepared, *, seed: int = 0, keep_alpha: bool = False, progress: Progress | None = None
+    ) -> Picture:
+        """What follows :meth:`prepare` in :meth:`translate`, for one picture of any size."""
+        condition = {kind: values[None] for kind, values in prepared.condition.items()}
         if prepared.values is None:
-            pixels = self._through_bands(prepared.picture.pixels, prepared.given, seed=seed, progress=progress)
-            return _finished(pixels, prepared.picture, keep_alpha=keep_alpha, note=self._tiling.note)
-        output = self.generate(prepared.values[None], seed=seed, progress=progress)[0]
+            pixels = self._through_bands(prepared, condition, seed=seed, progress=progress)
+            return self._finished(pixels, prepared.picture, keep_alpha=keep_alpha, note=self._tiling.note)
+        output = self.generate(prepared.values[None], condition=condition, seed=seed, progress=progress)[0]
         return self.finish(prepared, output, keep_alpha=keep_alpha)
 
     def prepare(self, picture: Picture, *, size: Size = "trained", given: Given | None = None) -> Prepared:
@@ -197,26 +221,54 @@ class Translator:
             ConfigError: an impossible size, or something given that the task does not take.
             ImageError: the picture has channels that the model does not take, or what is given is missing or of another size.
         """
-        picture, given = self.accept(picture), given or {}
+        picture, given = self.accept(picture), {**self.task.wanted(), **(given or {})}
         self._check_given(given, size=picture.pixels.shape[:2])
+        stated = {name: value for name, value in given.items() if name in self.conditions.names}
+        own = self.task.accepted(picture.pixels, {name: value for name, value in given.items() if name not in stated})
+        vectors = {name: value for name, value in stated.items() if name not in self.conditions.folders}
+        encoded = self.conditions.encode(vectors, size=(1, 1))
+        condition = {kind: values for kind, values in encoded.items() if kind not in self.conditions.folders}
+        given = {**own, **stated}
         at_own_size = size == "native" or (self.task.native and size == "trained")
-        if at_own_size and self.task.local and _is_large(picture.pixels.shape[:2]):
-            return Prepared(picture, None, given)
+        if at_own_size and self.task.local and _is_large(self._made_size(picture.pixels)):
+            return Prepared(picture, None, given, condition)
         pixels = self._at_working_size(picture.pixels, size)
         height, width = pixels.shape[:2]
         near = {
-            name: extra if extra.shape[:2] == (height, width) else resize(extra, height=height, width=width, nearest=True)
-            for name, extra in given.items()
+            name: extra if extra.shape[:2] == (height, width) else self.task.fit_given(name, extra, height=height, width=width)
+            for name, extra in own.items()
         }
-        return Prepared(picture, self.task.encode_source(pixels, near), given)
+        source = self.task.encode_source(pixels, near)
+        return Prepared(picture, np.concatenate([source, *self._planes(stated, size=source.shape[1:])]), given, condition)
 
-    def generate(self, values: np.ndarray, *, seed: int = 0, progress: Progress | None = None) -> np.ndarray:
+    def _resized(self, given: Given, *, height: int, width: int) -> Given:
+        """The conditions among what is given that are pictures, at a size."""
+        nearest = self.conditions.nearest
+        return {name: resize(given[name], height=height, width=width, nearest=nearest[name]) for name in nearest if name in given}
+
+    def _planes(self, stated: Given, *, size: tuple[int, ...]) -> list[np.ndarray]:
+        """The conditions that are pictures, each (channels, height, width), in the order of the network's."""
+        if not self.conditions.folders:
+            return []
+        height, width = size
+        encoded = self.conditions.encode(self._resized(stated, height=height, width=width), size=(height, width))
+        return [encoded[kind] for kind in self.conditions.folders]
+
+    def generate(
+        self,
+        values: np.ndarray,
+        *,
+        condition: Mapping[str, np.ndarray] | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
         """The second step: G on encoded pictures of one size, whatever that is; each comes out as it would alone.
 
         Sides are padded to the network's rule and cropped back; what is too large to go through at once goes through in tiles.
 
         Args:
-            values: (B, C, H, W) float32 in [-1, 1].
+            values: (B, C, H, W) float32 in [-1, 1], see :class:`Prepared`.
+            condition: tensors by kind, (B, ...), of the conditions that are no pictures.
             seed: of the noise, which is the same for every picture.
             progress: called with the share that is done, where there are tiles.
 
@@ -229,14 +281,16 @@ class Translator:
             ModelError: the network fails on it.
         """
         height, width = values.shape[-2:]
+        condition = condition or {}
         with _explained((height, width)):
             if not _is_large((height, width)):
                 at_once = max(1, MAX_PIXELS_AT_ONCE // (height * width))
-                parts = [self._run(values[first : first + at_once], seed=seed) for first in range(0, len(values), at_once)]
+                places = [slice(first, first + at_once) for first in range(0, len(values), at_once)]
+                parts = [self._run(values[place], {kind: rows[place] for kind, rows in condition.items()}, seed=seed) for place in places]
                 return parts[0] if len(parts) == 1 else np.concatenate(parts)
             tiling = self._tiling
             return tiled(
-                lambda part: self._run(part, seed=seed),
+                lambda part: self._run(part, condition, seed=seed),
                 values,
                 tile=tiling.tile,
                 margin=tiling.margin,
@@ -249,7 +303,7 @@ class Translator:
         """The third step, which needs no network: the picture of the source's size and depth from the output (C', H, W)."""
         note = self._tiling.note if _is_large(output.shape[-2:]) else None
         pixels = self.task.compose(output, prepared.picture.pixels, prepared.given)
-        return _finished(pixels, prepared.picture, keep_alpha=keep_alpha, note=note)
+        return self._finished(pixels, prepared.picture, keep_alpha=keep_alpha, note=note)
 
     def accept(self, picture: Picture) -> Picture:
         """The picture in the channels that the model's sources have."""
@@ -264,29 +318,54 @@ class Translator:
         tiling = choose_tiling(radius=None, multiple=signature.size_multiple)
         return replace(tiling, note="translated in tiles that fade into each other, each with the same dropout")
 
-    def _run(self, values: np.ndarray, *, seed: int) -> np.ndarray:
-        """The network on pictures (B, C, H, W) of any size."""
+    def _run(self, values: np.ndarray, condition: Mapping[str, np.ndarray], *, seed: int) -> np.ndarray:
+        """The network on pictures (B, C, H, W) of any size, conditions that are pictures among their channels."""
         if not 0 <= seed < 2**63:
             raise ConfigError(f"the seed cannot be {seed}", fix="give a whole number from 0 to 2^63 - 1")
         height, width = values.shape[-2:]
         signature = self.runtime.signature
-        source = pad(values, multiple=signature.size_multiple, least=signature.min_size)
-        return self.runtime.run(np.ascontiguousarray(source, dtype=np.float32), seed=seed)[..., :height, :width]
+        padded = pad(values, multiple=signature.size_multiple, least=signature.min_size)
+        first = int(self.description.generator.options["source_channels"])
+        spatial = {}
+        for kind, channels in self.conditions.widths.items():
+            if kind in self.conditions.folders:
+                spatial[kind] = np.ascontiguousarray(padded[:, first : first + channels], dtype=np.float32)
+                first += channels
+        source = np.ascontiguousarray(padded[:, : int(self.description.generator.options["source_channels"])], dtype=np.float32)
+        return self.runtime.run(source, condition={**condition, **spatial}, seed=seed)[..., :height, :width]
 
-    def _through_bands(self, pixels: np.ndarray, given: Given, *, seed: int, progress: Progress | None) -> np.ndarray:
+    def _through_bands(
+        self, prepared: Prepared, condition: Mapping[str, np.ndarray], *, seed: int, progress: Progress | None
+    ) -> np.ndarray:
         """The translation of a large picture at its own size, band by band: only one row of tiles is ever held as floats."""
-        tiling = self._tiling
-        height, width = pixels.shape[:2]
-        result = np.empty((height, width, self.output_channels), pixels.dtype)
+        tiling, pixels = self._tiling, prepared.picture.pixels
+        given = {name: value for name, value in prepared.given.items() if name not in self.conditions.names}
+        height, width = self._made_size(pixels)
+        beside = self._resized(prepared.given, height=height, width=width)
+        result = np.empty((height, width, self._composed_channels), pixels.dtype)
         with _explained((height, width)):
             rows, columns = plan_tiles(height, width, tile=tiling.tile, margin=tiling.margin, multiple=tiling.multiple, blend=tiling.blend)
 
             def read(down: slice, across: slice) -> np.ndarray:
-                return self.task.encode_source(pixels[down, across], {name: extra[down, across] for name, extra in given.items()})[None]
+                source = self.task.encode_part(pixels, given, down, across)
+                stated = {name: picture[down, across] for name, picture in beside.items()}
+                return np.concatenate([source, *self._planes(stated, size=source.shape[1:])])[None]
 
-            for kept, band in bands(lambda part: self._run(part, seed=seed), read, rows=rows, columns=columns, progress=progress):
-                result[kept] = self.task.compose(band[0], pixels[kept], {name: extra[kept] for name, extra in given.items()})
+            for kept, band in bands(
+                lambda part: self._run(part, condition, seed=seed), read, rows=rows, columns=columns, progress=progress
+            ):
+                below = kept if height == len(pixels) else slice(0, 1)  # what enlarges has its pixels from the network alone
+                result[kept] = self.task.compose(band[0], pixels[below], {name: extra[below] for name, extra in given.items()})
         return result
+
+    def _made_size(self, pixels: np.ndarray) -> tuple[int, int]:
+        """Height and width of the translation."""
+        return pixels.shape[0] * self.task.magnification, pixels.shape[1] * self.task.magnification
+
+    def _finished(self, pixels: np.ndarray, source: Picture, *, keep_alpha: bool, note: str | None) -> Picture:
+        if self.index:
+            return Picture(self.task.indexed(pixels), notes=source.notes if note is None else (*source.notes, note))
+        return _finished(pixels, source, keep_alpha=keep_alpha, note=note)
 
     def check_takes(self, given: Iterable[str]) -> None:
         """Refuse what the task does not take beside a picture, and the lack of what it does.
@@ -295,15 +374,32 @@ class Translator:
             ConfigError: naming it.
         """
         names = set(given)
-        for name in sorted(names - set(self.task.takes)):
-            raise ConfigError(f"the task '{self.task.name}' takes no {name}", fix=f"leave --{name} out")
+        for name in sorted(names.difference(self.task.takes, self.task.optional, self.conditions.names)):
+            option = {"attributes": "attribute"}.get(name, name)
+            raise ConfigError(f"the task '{self.task.name}' takes no {name}, as it was learnt", fix=f"leave --{option} out")
+        stated = [*self.task.wanted(), *(name for name in self.conditions.names if name in names)]
+        self.conditions.check(stated)
+        if self.task.between and not stated:
+            raise ConfigError(
+                "it is not said what the pictures are to show", fix="; or ".join(kind.offer for kind in self.conditions.kinds)
+            )
         for name in self.task.takes:
             if name not in names:
                 raise ConfigError(f"the task '{self.task.name}' needs a {name} beside the picture", fix=f"give it with --{name}")
 
+    def check_stated(self, stated: Given) -> None:
+        """Refuse names that the model does not know, before any picture is read.
+
+        Raises:
+            ConfigError: naming the nearest that it does.
+        """
+        self.conditions.encode({name: value for name, value in stated.items() if name in STATED}, size=(1, 1))
+
     def _check_given(self, given: Given, *, size: tuple[int, ...]) -> None:
         self.check_takes(given)
-        for name in self.task.takes:
+        for name in given:
+            if name in self.conditions.names and name not in self.conditions.folders:
+                continue
             if given[name].shape[:2] != size:
                 height, width = given[name].shape[:2]
                 raise ImageError(
@@ -352,8 +448,14 @@ class Translator:
 
 
 def as_given(given: Mapping[str, Any] | None) -> Given:
-    """What is given beside a picture, whatever it is given as, as pixels."""
-    return {name: as_picture(thing).pixels for name, thing in (given or {}).items()}
+    """What is given beside a picture: pictures, whatever they are given as, as pixels, with transparency as their last channel; and names,
+    numbers and texts as they are.
+    """
+    stated = {name: value for name, value in (given or {}).items() if name in STATED or isinstance(value, (list, tuple))}
+    pictures = {name: as_picture(thing) for name, thing in (given or {}).items() if name not in stated}
+    return stated | {
+        name: picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha]) for name, picture in pictures.items()
+    }
 
 
 def working_size(height: int, width: int, *, short_side: int, multiple: int = 1) -> tuple[int, int]:

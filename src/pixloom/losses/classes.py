@@ -1,14 +1,18 @@
-"""Losses between shares of classes and label maps.
+"""Losses between shares of classes and label maps, and between a critic's guesses and conditions.
 
-Both are (batch, classes, height, width) in [-1, 1]: an output is 2 p - 1 with the shares p of a softmax, a target 2 t - 1 with t = 1 in the
-plane of the right class, else 0. Pixels whose target is -1 in every plane have no label, and count for nothing.
+Shares and maps are (batch, classes, height, width) in [-1, 1]: an output is 2 p - 1 with the shares p of a softmax, a target 2 t - 1 with
+t = 1 in the plane of the right class, else 0. Pixels whose target is -1 in every plane have no label, and count for nothing.
 """
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
 
-from pixloom.shapes import Images, Scalar
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixloom.shapes import Images, Judgement, Scalar
 
 SMALLEST_SHARE = 1e-7
 """Shares below count as this much in a logarithm: in [-1, 1] float32 has no room for smaller ones."""
@@ -55,3 +59,28 @@ def dice(output: Images, target: Images) -> Scalar:
     there = (labelled > 0).to(output.dtype)
     lacking = 1 - 2 * both / either.clamp(min=1)  # where a class occurs, the sum is 1 or more
     return (there * lacking).sum() / there.sum().clamp(min=1)
+
+
+def classification(judgement: Judgement, condition: Mapping[str, Tensor]) -> dict[str, Scalar]:
+    """How far what a critic's classifier reads off pictures is from what they are to show; nothing without a classifier.
+
+        label        -sum_k c_k log softmax(g)_k        over the examples that state one
+        attributes   binary cross-entropy of (c + 1) / 2 and sigmoid(g)        over those that are stated
+
+    Odena et al., "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017, equation 2; Choi et al., "StarGAN", 2018,
+    equations 2 and 3.
+
+    Args:
+        judgement: with the guesses, (batch, width) by kind.
+        condition: (batch, width) by kind, 0 where nothing is stated.
+    """
+    terms = []
+    if "label" in judgement.guesses:
+        wanted = condition["label"]
+        terms.append(-(wanted * judgement.guesses["label"].log_softmax(1)).sum() / wanted.sum().clamp(min=1))
+    if "attributes" in judgement.guesses:
+        wanted = condition["attributes"]
+        stated = (wanted != 0).to(wanted.dtype)
+        distance = F.binary_cross_entropy_with_logits(judgement.guesses["attributes"], (wanted.clamp(-1, 1) + 1) / 2, reduction="none")
+        terms.append((distance * stated).sum() / stated.sum().clamp(min=1))
+    return {"classification": torch.stack(terms).sum()} if terms else {}

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pixloom.shapes import FeatureLists, Images, Logits, Scalar
+from pixloom.shapes import Images, Judgement, Scalar
 
-JudgePairs = Callable[[Tensor, Tensor, dict[str, Tensor] | None], tuple[Logits, FeatureLists]]
-"""A critic: (source, candidate, condition) -> (logits, features)."""
+JudgePairs = Callable[[Tensor, Tensor, dict[str, Tensor] | None], Judgement]
+"""A critic: (source, candidate, condition) -> its judgement."""
 
 
 def gradient_penalty(
@@ -43,7 +43,7 @@ def gradient_penalty(
     device = real.device if rng is None else rng.device
     share = torch.rand(len(real), 1, 1, 1, generator=rng, device=device).to(real)
     between = torch.lerp(fake.detach(), real.detach(), share).requires_grad_()
-    logits, _ = critic(source, between, condition)
+    logits = critic(source, between, condition).logits
     score = torch.stack([scale.flatten(1).mean(1) for scale in logits]).mean(0)
     (gradient,) = torch.autograd.grad(score.sum(), between, create_graph=True)
     slope: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)

@@ -11,7 +11,7 @@ from torch import nn
 from pixloom.config import LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
 from pixloom.errors import ConfigError, nearest
 from pixloom.losses import ADVERSARIAL, PIXEL
-from pixloom.methods import check_method
+from pixloom.methods import BETWEEN, check_method
 from pixloom.nets import CRITICS, GENERATORS, build
 from pixloom.nets.layers import Dropout, has_batch_norm
 from pixloom.recipes import recipe
@@ -43,8 +43,10 @@ def check_config(config: RunConfig, *, channels: tuple[int, int]) -> None:
     generator = _outline(config.generator, GENERATORS, role="generator", channels=channels, size=config.data.size)
     _check_multiple(config, generator)
     if config.critic is not None:
-        _outline(config.critic, CRITICS, role="critic", channels=channels, size=config.data.size)
+        judged = (0, channels[1]) if config.method in BETWEEN else channels
+        _outline(config.critic, CRITICS, role="critic", channels=judged, size=config.data.size)
     _check_inference(config, generator)
+    _check_conditions(config)
 
 
 def _check_losses(config: RunConfig) -> None:
@@ -58,6 +60,37 @@ def _check_losses(config: RunConfig) -> None:
         )
     if losses.pixel_weight == 0 and (config.critic is None or losses.pixel != LossConfig().pixel):
         raise ConfigError(f"losses.pixel={losses.pixel} would have no effect", why="losses.pixel_weight is 0", fix="give it a weight")
+
+
+def _check_conditions(config: RunConfig) -> None:
+    """Refuse settings for conditions where there is nothing for them to act on."""
+    defaults, losses = LossConfig(), config.losses
+    classified = config.critic is not None and config.critic.options.get("conditioning") == "classifier"
+    between = config.method in BETWEEN
+    idle = {
+        "losses.classification_weight": (losses.classification_weight != defaults.classification_weight and not classified),
+        "losses.cycle_weight": losses.cycle_weight != defaults.cycle_weight and not between,
+        "losses.identity_weight": losses.identity_weight != defaults.identity_weight and not between,
+        "training.condition_dropout": config.training.condition_dropout != TrainingConfig().condition_dropout and not config.conditions,
+    }
+    reasons = {
+        "losses.classification_weight": "the critic has no classifier (critic.options.conditioning)",
+        "training.condition_dropout": "there are no conditions",
+    }
+    for name, is_idle in idle.items():
+        if is_idle:
+            why = reasons.get(name, f"the method '{config.method}' does not translate between domains")
+            raise ConfigError(f"{name} would have no effect", why=why, fix="leave it out")
+    if between and not config.conditions.keys() & {"label", "attributes"}:
+        raise ConfigError(
+            f"the method '{config.method}' needs domains", why="neither labels nor attributes are conditions here", fix="--condition label"
+        )
+    if between and (others := config.conditions.keys() - {"label", "attributes"}):
+        raise ConfigError(
+            f"the method '{config.method}' has no use for the condition '{min(others)}'",
+            why="a picture is taken from what it shows to something else; what it shows must be known for that",
+            fix="leave it out",
+        )
 
 
 def _check_size(config: RunConfig) -> None:

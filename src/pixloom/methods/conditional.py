@@ -18,6 +18,7 @@ from pixloom.config import LossConfig
 from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError, nearest
 from pixloom.losses.adversarial import ADVERSARIAL
+from pixloom.losses.classes import classification
 from pixloom.losses.penalties import gradient_penalty
 from pixloom.methods.base import Outputs
 from pixloom.nets.layers import bare, has_batch_norm
@@ -45,25 +46,9 @@ class Conditional:
 
     def __init__(self, generator: nn.Module, critic: nn.Module, *, losses: LossConfig, content: Content) -> None:
         self.generator, self.critic = generator, critic
-        self.adversarial = _lookup(ADVERSARIAL, losses.adversarial, setting="losses.adversarial")
+        self.adversarial = lookup(ADVERSARIAL, losses.adversarial, setting="losses.adversarial")
         self.content = content
-        penalty = losses.gradient_penalty_weight
-        if penalty is None:
-            penalty = 10.0 if losses.adversarial == "wasserstein" else 0.0
-        if penalty and has_batch_norm(critic):
-            raise ConfigError(
-                "the gradient penalty does not work on a critic with batch norm",
-                why="batch norm couples the pictures of a batch (Gulrajani et al. 2017, section 4)",
-                fix="--set critic.options.norm=instance, or --set losses.gradient_penalty_weight=0",
-            )
-        self.weights = {
-            "adversarial": losses.adversarial_weight,
-            **{name: weight for name, (weight, _) in content.items()},
-            "real": losses.critic_weight,
-            "fake": losses.critic_weight,
-            "relativistic": losses.critic_weight,
-            "gradient_penalty": losses.critic_weight * penalty,
-        }
+        self.weights = adversarial_weights(losses, critic) | {name: weight for name, (weight, _) in content.items()}
 
     def translate(self, batch: Batch) -> Outputs:
         """G(x, c, z), with z drawn anew when the generator takes noise."""
@@ -72,9 +57,8 @@ class Conditional:
     def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The critic's side of the adversarial pair, and the penalty on its gradient where it has a weight."""
         condition, real = batch.condition or None, _target(batch)
-        real_logits, _ = self.critic(batch.source, real, condition)
-        fake_logits, _ = self.critic(batch.source, outputs.fake, condition)
-        terms = dict(self.adversarial.critic(real_logits, fake_logits))
+        on_real, on_fake = self.critic(batch.source, real, condition), self.critic(batch.source, outputs.fake, condition)
+        terms = {**self.adversarial.critic(on_real.logits, on_fake.logits), **classification(on_real, batch.condition)}
         if self.weights["gradient_penalty"]:
             # A compiled graph cannot be differentiated twice.
             terms["gradient_penalty"] = gradient_penalty(
@@ -85,12 +69,16 @@ class Conditional:
     def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The generator's side of the adversarial pair, and the content term."""
         condition, real = batch.condition or None, _target(batch)
-        fake_logits, _ = self.critic(batch.source, outputs.fake, condition)
+        on_fake = self.critic(batch.source, outputs.fake, condition)
         real_logits = None
         if self.adversarial.needs_real:
             with torch.no_grad():
-                real_logits, _ = self.critic(batch.source, real, condition)
-        return {"adversarial": self.adversarial.generator(real_logits, fake_logits), **_content_terms(self.content, batch, outputs)}
+                real_logits = self.critic(batch.source, real, condition).logits
+        return {
+            "adversarial": self.adversarial.generator(real_logits, on_fake.logits),
+            **classification(on_fake, batch.condition),
+            **_content_terms(self.content, batch, outputs),
+        }
 
 
 class Regression:
@@ -119,6 +107,31 @@ def _content_terms(content: Content, batch: Batch, outputs: Outputs) -> dict[str
     return {name: term(outputs.fake, batch.source, _target(batch)) for name, (_, term) in content.items()}
 
 
+def adversarial_weights(losses: LossConfig, critic: nn.Module) -> dict[str, float]:
+    """The weights of the terms that any game between generator and critic may have.
+
+    Raises:
+        ConfigError: a gradient penalty on a critic with batch norm.
+    """
+    penalty = losses.gradient_penalty_weight
+    if penalty is None:
+        penalty = 10.0 if losses.adversarial == "wasserstein" else 0.0
+    if penalty and has_batch_norm(critic):
+        raise ConfigError(
+            "the gradient penalty does not work on a critic with batch norm",
+            why="batch norm couples the pictures of a batch (Gulrajani et al. 2017, section 4)",
+            fix="--set critic.options.norm=instance, or --set losses.gradient_penalty_weight=0",
+        )
+    return {
+        "adversarial": losses.adversarial_weight,
+        "classification": losses.classification_weight,
+        "real": losses.critic_weight,
+        "fake": losses.critic_weight,
+        "relativistic": losses.critic_weight,
+        "gradient_penalty": losses.critic_weight * penalty,
+    }
+
+
 def draw_noise(generator: nn.Module, batch: Batch) -> torch.Tensor | None:
     """Noise z ~ N(0, 1), (batch, noise_channels), or None when the generator takes none."""
     channels = int(cast(int, bare(generator).noise_channels))  # wrappers hide the attributes of what they wrap
@@ -130,7 +143,12 @@ def _target(batch: Batch) -> Images:
     return batch.target
 
 
-def _lookup(table: dict[str, T], name: str, *, setting: str) -> T:
+def lookup(table: dict[str, T], name: str, *, setting: str) -> T:
+    """What a setting names in a table.
+
+    Raises:
+        ConfigError: nothing there has this name.
+    """
     if name not in table:
         raise ConfigError(f"{setting} cannot be '{name}'", fix=nearest(name, table))
     return table[name]

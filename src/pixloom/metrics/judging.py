@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ from pixloom.metrics.weights import find_weights
 PSNR_CAP = 100.0
 """In dB: what an infinite PSNR (equal pictures) counts as in a mean."""
 
-HIGHER_IS_BETTER = frozenset({"psnr", "ssim", "hole_psnr", "psnr_y", "ssim_y", "miou", "iou", "dice", "pixel_accuracy", "class_accuracy"})
+HIGHER_IS_BETTER = frozenset(
+    {"psnr", "ssim", "hole_psnr", "psnr_y", "ssim_y", "miou", "iou", "dice", "pixel_accuracy", "class_accuracy", "target_accuracy"}
+)
 """Metrics in which more is better; colourfulness has no better, all others are distances."""
 
 
@@ -55,6 +57,8 @@ class Judged(NamedTuple):
     Attributes:
         row: the task's own numbers.
         counts: what is added up over pictures before the task makes numbers of it.
+        source: what was translated, of the same shape, where the target is another scene.
+        stated: the conditions that the prediction is to show.
     """
 
     id: str
@@ -62,6 +66,21 @@ class Judged(NamedTuple):
     target: Tensor
     row: Mapping[str, float] = MappingProxyType({})
     counts: np.ndarray | None = None
+    source: Tensor | None = None
+    stated: Mapping[str, Any] = MappingProxyType({})
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A classifier that was trained on real pictures, and not by the networks that are judged."""
+
+    def __call__(self, picture: Tensor, stated: Mapping[str, Any]) -> dict[str, float]:
+        """The share of what is stated that it reads off a picture (1, channels, height, width) in [-1, 1], by kind."""
+        ...
+
+    def protocol(self) -> dict[str, Any]:
+        """How it was trained, and how often it is right on real pictures."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -73,6 +92,8 @@ class Judges:
         features: None where distances between sets are not wanted or not possible.
         colour: whether colourfulness means something.
         common: whether PSNR and SSIM mean something.
+        paired: whether the target is the same scene, with which a prediction can be compared.
+        reader: what reads conditions off pictures.
         device: where the networks are.
         missing: metric -> why it cannot be computed and how to get it.
     """
@@ -81,6 +102,8 @@ class Judges:
     features: Features | None = None
     colour: bool = False
     common: bool = True
+    paired: bool = True
+    reader: Reader | None = None
     device: str = "cpu"
     missing: Mapping[str, str] = field(default_factory=dict)
 
@@ -88,14 +111,16 @@ class Judges:
         """How each metric is computed, with the checksums of the weights."""
         record: dict[str, Any] = (
             {}
-            if not self.common
+            if not (self.common and self.paired)
             else {
                 "psnr": f"data range 2 on [-1, 1], per picture over all channels; equal pictures count as {PSNR_CAP:g} dB in a mean",
                 "ssim": "Wang et al. 2004 on [0, 1]: Gaussian window 11 x 11, sigma 1.5, mean over channels, windows wholly inside",
             }
         )
+        if self.reader:
+            record["target_accuracy"] = self.reader.protocol()
         if self.lpips:
-            record["lpips"] = {"network": self.lpips.net, "version": "0.1", "sha256": self.lpips.sha256}
+            record["lpips" if self.paired else "content_lpips"] = {"network": self.lpips.net, "version": "0.1", "sha256": self.lpips.sha256}
         if self.features:
             spec = self.features.spec
             record["features"] = {"name": self.features.name, "layer": spec.protocol, "file": spec.file, "sha256": self.features.sha256}
@@ -138,6 +163,8 @@ def load_judges(
     features: str | None = "auto",
     colour: bool = False,
     common: bool = True,
+    paired: bool = True,
+    reader: Reader | None = None,
     device: str | torch.device = "cpu",
 ) -> Judges:
     """Load what the metrics look through; what is not here is noted in ``missing`` and said so in every report.
@@ -148,6 +175,8 @@ def load_judges(
         features: a name in ``FEATURES``; "auto": the first of inception-768 and squeeze that is here; None: no distances between sets.
         colour: whether colourfulness is measured.
         common: whether pictures are compared as pictures; else nothing is loaded, and only what a task measures counts.
+        paired: whether targets are the same scenes as sources.
+        reader: what reads conditions off pictures.
         device: where to compute.
 
     Raises:
@@ -171,7 +200,7 @@ def load_judges(
         if features != "auto":
             raise
         missing["kid"] = str(error)
-    return Judges(lpips=network, features=found, colour=colour, device=str(device), missing=missing)
+    return Judges(network, found, colour, paired=paired, reader=reader, device=str(device), missing=missing)
 
 
 def judge(
@@ -199,13 +228,16 @@ def judge(
     reals: list[Tensor] = []
     missing = dict(judges.missing)
     total: np.ndarray | None = None
-    for name, prediction, target, own, counts in predictions:
+    for name, prediction, target, own, counts, source, stated in predictions:
         if prediction.shape != target.shape:
             raise ConfigError(f"the prediction is {tuple(prediction.shape)} and the target {tuple(target.shape)}", where=name)
         if not prediction.isfinite().all():
             raise ConfigError("the prediction has values that are not finite", where=name)
         pair = prediction[None].cpu(), target[None].cpu()  # the formulas need double precision, which not every device has
-        row, unable = measure(*pair, judges=judges)
+        if judges.paired:
+            row, unable = measure(*pair, judges=judges)
+        else:
+            row, unable = measure_apart(pair[0], source, stated, judges=judges)
         missing |= unable
         rows.append({"id": name, **row, **own})
         total = counts if total is None or counts is None else total + counts
@@ -243,6 +275,25 @@ def measure(prediction: Tensor, target: Tensor, *, judges: Judges) -> tuple[dict
         row["colourfulness_target"] = float(colourfulness(target))
     elif judges.colour:
         missing["colourfulness"] = "colourfulness is defined on RGB pictures"
+    return row, missing
+
+
+@torch.no_grad()
+def measure_apart(
+    prediction: Tensor, source: Tensor | None, stated: Mapping[str, Any], *, judges: Judges
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The measures of a picture (1, channels, height, width) that has no target of its own: whether it shows what is stated, and how far it
+    is from its source.
+    """
+    row, missing = dict[str, float](), dict[str, str]()
+    if judges.reader:
+        row = {f"target_accuracy, {kind}": value for kind, value in judges.reader(prediction, stated).items()}
+    if judges.lpips and source is not None and _looks_at(judges.lpips.smallest, prediction):
+        row["content_lpips"] = float(judges.lpips(prediction.to(judges.device), source[None].to(judges.device)))
+    elif judges.lpips:
+        missing["content_lpips"] = f"LPIPS looks at grey or RGB pictures of at least {judges.lpips.smallest} pixels"
+    if source is not None:
+        row["content_l1"] = float((prediction - source[None]).abs().mean() / 2)
     return row, missing
 
 

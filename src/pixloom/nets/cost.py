@@ -366,7 +366,7 @@ def _tensors(things: Any) -> Iterator[Tensor]:
 
 
 def _mean_logit(critic: nn.Module, source: Tensor, candidate: Tensor) -> Tensor:
-    logits, _ = critic(source, candidate)
+    logits = critic(source, candidate).logits
     return torch.stack([scale.mean() for scale in logits]).mean()
 
 

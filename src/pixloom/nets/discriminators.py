@@ -5,50 +5,69 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from pixloom.errors import ConfigError
-from pixloom.nets.layers import NORMS, Condition, Norm, Pictures, refuse_condition
-from pixloom.shapes import FeatureLists, Logits
+from pixloom.nets.layers import NORMS, Condition, Norm, Pictures
+from pixloom.nets.steering import SPATIAL, Conditioning, Injection, Reading, Steering, Widths, stacked
+from pixloom.shapes import Judgement
 
 
 class Critic(nn.Module):
     """Stages, whose outputs are the features, and a head that turns the last of them into logits (abstract).
 
-    Attributes:
+    Args:
+        stages: the first takes source, candidate and the conditions' planes.
+        head: from the last features to logits.
+        steering: how conditions are taken in, from :func:`steering_of`.
+        features: channels of the last features.
         options: the arguments of the constructor.
         min_size: the smallest side of a picture that can be judged, in pixels.
     """
 
-    def __init__(self, stages: list[nn.Module], head: nn.Module, *, options: dict[str, Any], min_size: int = 1) -> None:
+    def __init__(
+        self,
+        stages: list[nn.Module],
+        head: nn.Module,
+        *,
+        steering: Steering,
+        features: int,
+        options: dict[str, Any],
+        min_size: int = 1,
+    ) -> None:
         super().__init__()
         self.options = options
         self.min_size = min_size
         self.stages = nn.ModuleList(stages)
         self.head = head
+        self.steering = steering
+        self.reading = Reading(steering, conditioning=options["conditioning"], features=features)
 
-    def forward(self, source: Pictures, candidate: Pictures, condition: Condition | None = None) -> tuple[Logits, FeatureLists]:
+    def forward(self, source: Pictures, candidate: Pictures, condition: Condition | None = None) -> Judgement:
         """Judge pairs; what is judged is the concatenation of both on the channels.
 
         Args:
-            source: (batch, source_channels, height, width) in [-1, 1].
+            source: (batch, source_channels, height, width) in [-1, 1]; a critic built with none ignores it.
             candidate: (batch, target_channels, height, width) in [-1, 1], real or generated.
-            condition: None or empty.
+            condition: tensors by kind; what is missing is not stated.
 
         Returns:
-            One tensor of logits, before any sigmoid, and one list with the output of every stage, outermost first.
+            One tensor of logits, before any sigmoid, one list with the output of every stage, outermost first, and a classifier's guesses.
 
         Raises:
-            ConfigError: a condition is given, or the pictures are too small.
+            ConfigError: a condition that it does not take, or the pictures are too small.
         """
-        refuse_condition(condition)
         self._check_size(candidate)
-        maps, features = torch.cat([source, candidate], 1), []
+        planes, modulation = self.steering(condition, None, candidate)
+        maps, features = stacked(candidate, planes), []
+        if self.options["source_channels"]:
+            maps = torch.cat([source, maps], 1)
         for stage in self.stages:
             maps = stage(maps)
             features.append(maps)
-        return [self.head(maps)], [features]
+        logits, guesses = self.reading(self.head(maps), maps, modulation)
+        return Judgement([logits], [features], guesses)
 
     def _check_size(self, candidate: Tensor) -> None:
         if min(candidate.shape[2:]) < self.min_size:
@@ -67,51 +86,72 @@ class PatchCritic(Critic):
     published network: the first and last convolutions have biases, the normalised ones only with instance norm.
 
     Args:
-        source_channels: channels of the source.
+        source_channels: channels of the source; 0: candidates are judged alone.
         target_channels: channels of the candidate.
         layers: number of halvings.
         width: channels of the first stage.
         norm: normalisation, a name in ``layers.NORMS``.
+        conditions: width of each condition by its kind, see ``steering.Widths``.
+        conditioning: how they are taken in, see ``steering``.
     """
 
     def __init__(
         self,
         *,
-        source_channels: PositiveInt,
+        source_channels: NonNegativeInt,
         target_channels: PositiveInt,
         layers: Annotated[int, Field(ge=1, le=8)] = 3,
         width: PositiveInt = 64,
         norm: Norm = "batch",
+        conditions: Widths | None = None,
+        conditioning: Conditioning = "projection",
     ) -> None:
+        steering = steering_of(conditions, conditioning, channels=target_channels)
         widths = [width * min(2**stage, 8) for stage in range(layers + 1)]
         strides = [2] * (layers - 1) + [1]
-        stages: list[nn.Module] = [nn.Sequential(nn.Conv2d(source_channels + target_channels, width, 4, 2, 1), nn.LeakyReLU(0.2))]
+        stages: list[nn.Module] = [
+            nn.Sequential(nn.Conv2d(source_channels + target_channels + steering.num_planes, width, 4, 2, 1), nn.LeakyReLU(0.2))
+        ]
         for inner, outer, stride in zip(widths[:-1], widths[1:], strides, strict=True):
             convolution = nn.Conv2d(inner, outer, 4, stride, 1, bias=norm == "instance")
             stages.append(nn.Sequential(convolution, NORMS[norm](outer), nn.LeakyReLU(0.2)))
-        options = {"source_channels": source_channels, "target_channels": target_channels, "layers": layers, "width": width, "norm": norm}
+        shape = {"source_channels": source_channels, "target_channels": target_channels, "layers": layers, "width": width, "norm": norm}
+        options = {**shape, "conditions": dict(conditions or {}), "conditioning": conditioning}
         # The two convolutions with stride 1 take a pixel each, and one must be left.
-        super().__init__(stages, nn.Conv2d(widths[-1], 1, 4, 1, 1), options=options, min_size=3 * 2**layers)
+        head = nn.Conv2d(widths[-1], 1, 4, 1, 1)
+        super().__init__(stages, head, steering=steering, features=widths[-1], options=options, min_size=3 * 2**layers)
 
 
 class PixelCritic(Critic):
     """The 1x1 PatchGAN: one logit for every pixel, from its colours alone (Isola et al., 2017, appendix 6.1.2).
 
     Args:
-        source_channels: channels of the source.
+        source_channels: channels of the source; 0: candidates are judged alone.
         target_channels: channels of the candidate.
         width: channels of the first stage.
         norm: normalisation, a name in ``layers.NORMS``.
+        conditions: width of each condition by its kind, see ``steering.Widths``.
+        conditioning: how they are taken in, see ``steering``.
     """
 
     def __init__(
-        self, *, source_channels: PositiveInt, target_channels: PositiveInt, width: PositiveInt = 64, norm: Norm = "batch"
+        self,
+        *,
+        source_channels: NonNegativeInt,
+        target_channels: PositiveInt,
+        width: PositiveInt = 64,
+        norm: Norm = "batch",
+        conditions: Widths | None = None,
+        conditioning: Conditioning = "projection",
     ) -> None:
+        steering = steering_of(conditions, conditioning, channels=target_channels)
         bias = norm == "instance"  # even on the logit, as published
-        first = nn.Sequential(nn.Conv2d(source_channels + target_channels, width, 1), nn.LeakyReLU(0.2))
+        first = nn.Sequential(nn.Conv2d(source_channels + target_channels + steering.num_planes, width, 1), nn.LeakyReLU(0.2))
         second = nn.Sequential(nn.Conv2d(width, 2 * width, 1, bias=bias), NORMS[norm](2 * width), nn.LeakyReLU(0.2))
-        options = {"source_channels": source_channels, "target_channels": target_channels, "width": width, "norm": norm}
-        super().__init__([first, second], nn.Conv2d(2 * width, 1, 1, bias=bias), options=options)
+        shape = {"source_channels": source_channels, "target_channels": target_channels, "width": width, "norm": norm}
+        options = {**shape, "conditions": dict(conditions or {}), "conditioning": conditioning}
+        head = nn.Conv2d(2 * width, 1, 1, bias=bias)
+        super().__init__([first, second], head, steering=steering, features=2 * width, options=options)
 
 
 class ImageCritic(Critic):
@@ -121,29 +161,37 @@ class ImageCritic(Critic):
     convolution has a bias only where no normalisation follows. The sigmoid is in the loss.
 
     Args:
-        source_channels: channels of the source.
+        source_channels: channels of the source; 0: candidates are judged alone.
         target_channels: channels of the candidate.
         size: side of the square pictures, in pixels; the fully connected layer fits this one alone.
         width: channels of the first stage.
         norm: normalisation, a name in ``layers.NORMS``.
+        conditions: width of each condition by its kind, see ``steering.Widths``.
+        conditioning: how they are taken in, see ``steering``.
     """
 
     def __init__(
         self,
         *,
-        source_channels: PositiveInt,
+        source_channels: NonNegativeInt,
         target_channels: PositiveInt,
         size: Annotated[int, Field(ge=16, multiple_of=16)],
         width: PositiveInt = 64,
         norm: Norm = "batch",
+        conditions: Widths | None = None,
+        conditioning: Conditioning = "projection",
     ) -> None:
-        stages: list[nn.Module] = [nn.Sequential(nn.Conv2d(source_channels + target_channels, width, 4, 2, 1), nn.LeakyReLU(0.2))]
+        steering = steering_of(conditions, conditioning, channels=target_channels)
+        stages: list[nn.Module] = [
+            nn.Sequential(nn.Conv2d(source_channels + target_channels + steering.num_planes, width, 4, 2, 1), nn.LeakyReLU(0.2))
+        ]
         for inner, outer in ((width, 2 * width), (2 * width, 4 * width), (4 * width, 8 * width)):
             convolution = nn.Conv2d(inner, outer, 4, 2, 1, bias=norm == "none")
             stages.append(nn.Sequential(convolution, NORMS[norm](outer), nn.LeakyReLU(0.2)))
         head = nn.Sequential(nn.Flatten(), nn.Linear(8 * width * (size // 16) ** 2, 1))
-        options = {"source_channels": source_channels, "target_channels": target_channels, "size": size, "width": width, "norm": norm}
-        super().__init__(stages, head, options=options, min_size=size)
+        shape = {"source_channels": source_channels, "target_channels": target_channels, "size": size, "width": width, "norm": norm}
+        options = {**shape, "conditions": dict(conditions or {}), "conditioning": conditioning}
+        super().__init__(stages, head, steering=steering, features=8 * width, options=options, min_size=size)
         self.size = size
 
     def _check_size(self, candidate: Tensor) -> None:
@@ -153,6 +201,13 @@ class ImageCritic(Critic):
                 why=f"{_sides(candidate)} pixels, where it was built for {self.size} x {self.size}",
                 fix="set the critic's size to data.size, or use the critic 'patch'",
             )
+
+
+def steering_of(conditions: Widths | None, conditioning: Conditioning, *, channels: int) -> Steering:
+    """A critic's way of taking conditions in: spatial ones as planes, the others as planes too (concat) or read off its features."""
+    vectors = any(kind not in SPATIAL for kind in conditions or {})
+    injection: Injection = "film" if vectors and conditioning != "concat" else "planes"
+    return Steering(conditions, injection=injection, reference_channels=channels)
 
 
 def _sides(pictures: Tensor) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from pixloom.nets.layers import NORMS, Condition, Head, Norm, Pictures, output_head, refuse_condition, with_noise
+from pixloom.nets.layers import Condition, Head, Norm, Pictures, output_head
+from pixloom.nets.steering import Chain, Injection, Steering, Widths, is_local, stacked
 
 
 class EncoderDecoder(nn.Module):
@@ -20,7 +21,9 @@ class EncoderDecoder(nn.Module):
         target_channels: channels of the output.
         width: channels of the first layer.
         norm: normalisation, a name in ``layers.NORMS``.
-        noise_channels: length of the noise vector z that is appended to the source; 0: none.
+        noise_channels: length of the noise vector z; 0: none.
+        conditions: width of each condition by its kind, see ``steering.Widths``.
+        injection: how noise and conditions are taken in, see ``steering``.
         head: what makes the output of the last maps, see ``layers.output_head``.
     """
 
@@ -35,6 +38,8 @@ class EncoderDecoder(nn.Module):
         width: PositiveInt = 64,
         norm: Norm = "batch",
         noise_channels: NonNegativeInt = 0,
+        conditions: Widths | None = None,
+        injection: Injection = "planes",
         head: Head = "tanh",
     ) -> None:
         super().__init__()
@@ -44,16 +49,19 @@ class EncoderDecoder(nn.Module):
             "width": width,
             "norm": norm,
             "noise_channels": noise_channels,
+            "conditions": dict(conditions or {}),
+            "injection": injection,
             "head": head,
         }
         self.noise_channels = noise_channels
         bias = norm == "none"
-        self.encoder = nn.Sequential(nn.Conv2d(source_channels + noise_channels, width, 4, 2, 1), nn.LeakyReLU(0.2))
+        self.steering = Steering(conditions, injection=injection, noise_channels=noise_channels, reference_channels=target_channels)
+        self.encoder = Chain(nn.Conv2d(source_channels + self.steering.num_planes, width, 4, 2, 1), nn.LeakyReLU(0.2))
         for inner, outer in ((width, 2 * width), (2 * width, 4 * width), (4 * width, 8 * width)):
-            self.encoder.extend([nn.Conv2d(inner, outer, 4, 2, 1, bias=bias), NORMS[norm](outer), nn.LeakyReLU(0.2)])
-        self.decoder = nn.Sequential()
+            self.encoder.extend([nn.Conv2d(inner, outer, 4, 2, 1, bias=bias), self.steering.norm(norm, outer), nn.LeakyReLU(0.2)])
+        self.decoder = Chain()
         for inner, outer in ((8 * width, 4 * width), (4 * width, 2 * width), (2 * width, width)):
-            self.decoder.extend([nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=bias), NORMS[norm](outer), nn.ReLU()])
+            self.decoder.extend([nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=bias), self.steering.norm(norm, outer), nn.ReLU()])
         self.decoder.extend([nn.ConvTranspose2d(width, target_channels, 4, 2, 1), output_head(head)])
 
     @property
@@ -62,22 +70,22 @@ class EncoderDecoder(nn.Module):
 
         None where the normalisation is over the whole picture. Batch norm counts as local, which it is with running statistics only.
         """
-        return 3 * (self.size_multiple - 1) if self.options["norm"] in ("batch", "none") else None
+        return 3 * (self.size_multiple - 1) if is_local(self.options) else None
 
     def forward(self, source: Pictures, condition: Condition | None = None, noise: Tensor | None = None) -> Pictures:
         """Translate.
 
         Args:
             source: (batch, source_channels, height, width) in [-1, 1], sides multiples of 16.
-            condition: None or empty.
+            condition: tensors by kind; what is missing is not stated.
             noise: (batch, noise_channels), or None without noise channels.
 
         Returns:
             (batch, target_channels, height, width) in [-1, 1].
 
         Raises:
-            ConfigError: a condition is given, or noise that does not fit.
+            ConfigError: a condition that it does not take, or noise that does not fit.
         """
-        refuse_condition(condition)
-        output: Tensor = self.decoder(self.encoder(with_noise(source, noise, channels=self.noise_channels)))
+        planes, modulation = self.steering(condition, noise, source)
+        output: Tensor = self.decoder(self.encoder(stacked(source, planes), modulation), modulation)
         return output

@@ -1,4 +1,4 @@
-"""The layers that networks share: normalisation, dropout as noise, the noise input, initialisation and the inference mode."""
+"""The layers that networks share: normalisation, dropout as noise, initialisation and the inference mode."""
 
 from __future__ import annotations
 
@@ -270,8 +270,10 @@ def recompute_activations(network: nn.Module) -> None:
 
 
 def _units(network: nn.Module) -> Iterator[nn.Module]:
-    """The parts that are worth it: those made of several layers, not containers of such parts, and not single layers."""
+    """The parts that are worth it: those made of several layers; not containers of such parts, single layers, nor what is light."""
     for child in network.children():
+        if getattr(child, "is_light", False):
+            continue
         parts = list(child.children())
         if parts and isinstance(child, nn.ModuleList | nn.Sequential) and all(list(part.children()) for part in parts[1:]):
             yield from _units(child)
@@ -293,37 +295,6 @@ def has_batch_norm(network: nn.Module) -> bool:
     True
     """
     return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-
-
-def with_noise(source: Pictures, noise: Tensor | None, *, channels: int) -> Pictures:
-    """The source with the noise z broadcast over space and appended as channels.
-
-    Args:
-        source: (batch, source channels, height, width).
-        noise: (batch, channels); None where a generator takes none.
-        channels: the generator's ``noise_channels``.
-
-    Raises:
-        ConfigError: noise is missing, not wanted, or of another shape.
-    """
-    wanted = (len(source), channels) if channels else None
-    given = None if noise is None else tuple(noise.shape)
-    if given != wanted:
-        raise ConfigError(
-            "the noise does not fit the generator",
-            why=f"wanted {wanted or 'none'}, given {given or 'none'} (batch, noise_channels)",
-            fix="pass noise of (batch, noise_channels) to a generator with noise_channels > 0, and none to another",
-        )
-    if noise is None:
-        return source
-    maps = noise.to(source)[:, :, None, None].expand(-1, -1, *source.shape[2:])
-    return torch.cat([source, maps], 1)
-
-
-def refuse_condition(condition: Condition | None) -> None:
-    """Raise ConfigError where a condition would be ignored: by a network that has no way to use one."""
-    if condition:
-        raise ConfigError("this network takes no condition", why=f"given: {', '.join(condition)}", fix="leave the condition out")
 
 
 def _world_size() -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from pixloom.nets.layers import NORMS, Condition, Dropout, Head, Norm, Pictures, Probability, output_head, refuse_condition, with_noise
+from pixloom.nets.layers import Condition, Dropout, Head, Norm, Pictures, Probability, output_head
+from pixloom.nets.steering import Chain, Injection, Steering, Widths, is_local, stacked
 from pixloom.shapes import Images
 
 
@@ -24,7 +27,9 @@ class ResNet(nn.Module):
         width: channels of the first layer.
         norm: normalisation, a name in ``layers.NORMS``.
         dropout: probability of dropping an activation inside each residual block.
-        noise_channels: length of the noise vector z that is appended to the source; 0: none.
+        noise_channels: length of the noise vector z; 0: none.
+        conditions: width of each condition by its kind, see ``steering.Widths``.
+        injection: how noise and conditions are taken in, see ``steering``.
         head: what makes the output of the last maps, see ``layers.output_head``.
     """
 
@@ -41,6 +46,8 @@ class ResNet(nn.Module):
         norm: Norm = "instance",
         dropout: Probability = 0.0,
         noise_channels: NonNegativeInt = 0,
+        conditions: Widths | None = None,
+        injection: Injection = "planes",
         head: Head = "tanh",
     ) -> None:
         super().__init__()
@@ -52,18 +59,22 @@ class ResNet(nn.Module):
             "norm": norm,
             "dropout": dropout,
             "noise_channels": noise_channels,
+            "conditions": dict(conditions or {}),
+            "injection": injection,
             "head": head,
         }
         self.noise_channels = noise_channels
         bias = norm == "instance"
-        self.encoder = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(source_channels + noise_channels, width, 7, bias=bias))
-        self.encoder.extend([NORMS[norm](width), nn.ReLU()])
+        self.steering = Steering(conditions, injection=injection, noise_channels=noise_channels, reference_channels=target_channels)
+        normalised = partial(self.steering.norm, norm)
+        channels = source_channels + self.steering.num_planes
+        self.encoder = Chain(nn.ReflectionPad2d(3), nn.Conv2d(channels, width, 7, bias=bias), normalised(width), nn.ReLU())
         for inner, outer in ((width, 2 * width), (2 * width, 4 * width)):
-            self.encoder.extend([nn.Conv2d(inner, outer, 3, 2, 1, bias=bias), NORMS[norm](outer), nn.ReLU()])
-        self.blocks = nn.Sequential(*(ResidualBlock(4 * width, norm=norm, dropout=dropout) for _ in range(blocks)))
-        self.decoder = nn.Sequential()
+            self.encoder.extend([nn.Conv2d(inner, outer, 3, 2, 1, bias=bias), normalised(outer), nn.ReLU()])
+        self.blocks = Chain(*(ResidualBlock(4 * width, bias=bias, normalised=normalised, dropout=dropout) for _ in range(blocks)))
+        self.decoder = Chain()
         for inner, outer in ((4 * width, 2 * width), (2 * width, width)):
-            self.decoder.extend([nn.ConvTranspose2d(inner, outer, 3, 2, 1, 1, bias=bias), NORMS[norm](outer), nn.ReLU()])
+            self.decoder.extend([nn.ConvTranspose2d(inner, outer, 3, 2, 1, 1, bias=bias), normalised(outer), nn.ReLU()])
         self.decoder.extend([nn.ReflectionPad2d(3), nn.Conv2d(width, target_channels, 7), output_head(head)])
 
     @property
@@ -72,40 +83,41 @@ class ResNet(nn.Module):
 
         None where the normalisation is over the whole picture. Batch norm counts as local, which it is with running statistics only.
         """
-        return 8 * len(self.blocks) + 12 if self.options["norm"] in ("batch", "none") else None
+        return 8 * len(self.blocks) + 12 if is_local(self.options) else None
 
     def forward(self, source: Pictures, condition: Condition | None = None, noise: Tensor | None = None) -> Pictures:
         """Translate.
 
         Args:
             source: (batch, source_channels, height, width) in [-1, 1], sides multiples of 4 and at least 8.
-            condition: None or empty.
+            condition: tensors by kind; what is missing is not stated.
             noise: (batch, noise_channels), or None without noise channels.
 
         Returns:
             (batch, target_channels, height, width) in [-1, 1].
 
         Raises:
-            ConfigError: a condition is given, or noise that does not fit.
+            ConfigError: a condition that it does not take, or noise that does not fit.
         """
-        refuse_condition(condition)
-        maps = self.encoder(with_noise(source, noise, channels=self.noise_channels))
-        output: Tensor = self.decoder(self.blocks(maps))
+        planes, modulation = self.steering(condition, noise, source)
+        maps = self.blocks(self.encoder(stacked(source, planes), modulation), modulation)
+        output: Tensor = self.decoder(maps, modulation)
         return output
 
 
 class ResidualBlock(nn.Module):
     """x + f(x), f two normalised 3x3 convolutions with a ReLU between them and none after the sum (Gross and Wilber, 2016)."""
 
-    def __init__(self, channels: int, *, norm: Norm, dropout: float) -> None:
+    steered: ClassVar[bool] = True
+
+    def __init__(self, channels: int, *, bias: bool, normalised: Callable[[int], nn.Module], dropout: float) -> None:
         super().__init__()
-        bias = norm == "instance"
-        self.residual = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), NORMS[norm](channels), nn.ReLU())
+        self.residual = Chain(nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), normalised(channels), nn.ReLU())
         if dropout > 0:
             self.residual.append(Dropout(dropout))
-        self.residual.extend([nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), NORMS[norm](channels)])
+        self.residual.extend([nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), normalised(channels)])
 
-    def forward(self, maps: Images) -> Images:
+    def forward(self, maps: Images, modulation: Tensor | None = None) -> Images:
         """Add the residual to (batch, channels, height, width)."""
-        residual: Tensor = self.residual(maps)
+        residual: Tensor = self.residual(maps, modulation)
         return maps + residual

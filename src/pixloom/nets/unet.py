@@ -8,20 +8,8 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from pixloom.nets.layers import (
-    NORMS,
-    Condition,
-    Doubling,
-    Dropout,
-    Halving,
-    Head,
-    Norm,
-    Pictures,
-    Probability,
-    output_head,
-    refuse_condition,
-    with_noise,
-)
+from pixloom.nets.layers import Condition, Doubling, Dropout, Halving, Head, Norm, Pictures, Probability, output_head
+from pixloom.nets.steering import Chain, Injection, Steering, Widths, is_local, stacked, through
 
 
 class UNet(nn.Module):
@@ -39,7 +27,9 @@ class UNet(nn.Module):
         width: channels of the outermost level.
         norm: normalisation, a name in ``layers.NORMS``.
         dropout: probability of dropping an activation; below depth 6 there is no level for it.
-        noise_channels: length of the noise vector z that is appended to the source; 0: none.
+        noise_channels: length of the noise vector z; 0: none.
+        conditions: width of each condition by its kind, see ``steering.Widths``.
+        injection: how noise and conditions are taken in, see ``steering``.
         head: what makes the output of the last maps, see ``layers.output_head``.
     """
 
@@ -53,6 +43,8 @@ class UNet(nn.Module):
         norm: Norm = "batch",
         dropout: Probability = 0.5,
         noise_channels: NonNegativeInt = 0,
+        conditions: Widths | None = None,
+        injection: Injection = "planes",
         head: Head = "tanh",
     ) -> None:
         super().__init__()
@@ -64,13 +56,16 @@ class UNet(nn.Module):
             "norm": norm,
             "dropout": dropout,
             "noise_channels": noise_channels,
+            "conditions": dict(conditions or {}),
+            "injection": injection,
             "head": head,
         }
         self.size_multiple = self.min_size = 2**depth
         self.noise_channels = noise_channels
         widths = [width * min(2**level, 8) for level in range(depth)]
-        self.encoder = _encoder(source_channels + noise_channels, widths, norm=norm)
-        self.decoder = _decoder(widths, target_channels, norm=norm, dropout=dropout, head=head)
+        self.steering = Steering(conditions, injection=injection, noise_channels=noise_channels, reference_channels=target_channels)
+        self.encoder = _encoder(source_channels + self.steering.num_planes, widths, norm=norm, steering=self.steering)
+        self.decoder = _decoder(widths, target_channels, norm=norm, dropout=dropout, head=head, steering=self.steering)
 
     @property
     def radius(self) -> int | None:
@@ -78,54 +73,53 @@ class UNet(nn.Module):
 
         None where the normalisation is over the whole picture. Batch norm counts as local, which it is with running statistics only.
         """
-        return 3 * (self.size_multiple - 1) if self.options["norm"] in ("batch", "none") else None
+        return 3 * (self.size_multiple - 1) if is_local(self.options) else None
 
     def forward(self, source: Pictures, condition: Condition | None = None, noise: Tensor | None = None) -> Pictures:
         """Translate.
 
         Args:
             source: (batch, source_channels, height, width) in [-1, 1], sides multiples of 2^depth.
-            condition: None or empty.
+            condition: tensors by kind; what is missing is not stated.
             noise: (batch, noise_channels), or None without noise channels.
 
         Returns:
             (batch, target_channels, height, width) in [-1, 1].
 
         Raises:
-            ConfigError: a condition is given, or noise that does not fit.
+            ConfigError: a condition that it does not take, or noise that does not fit.
         """
-        refuse_condition(condition)
-        maps = with_noise(source, noise, channels=self.noise_channels)
+        planes, modulation = self.steering(condition, noise, source)
+        maps = stacked(source, planes)
         skips = []
         for down in self.encoder:
-            maps = down(maps)
+            maps = through(down, maps, modulation)
             skips.append(maps)
-        maps = self.decoder[0](skips.pop())
+        maps = through(self.decoder[0], skips.pop(), modulation)
         for up in self.decoder[1:]:
-            maps = up(torch.cat([skips.pop(), maps], 1))
-        output: Tensor = maps
-        return output
+            maps = through(up, torch.cat([skips.pop(), maps], 1), modulation)
+        return maps
 
 
-def _encoder(channels: int, widths: list[int], *, norm: Norm) -> nn.ModuleList:
+def _encoder(channels: int, widths: list[int], *, norm: Norm, steering: Steering) -> nn.ModuleList:
     """The levels from the outside in. Skips leave before the activation: the decoder's ReLU undoes a LeakyReLU, so it is the same maths."""
     bias = norm == "instance"
     levels = nn.ModuleList([Halving(channels, widths[0], bias=bias)])
     for inner, outer in zip(widths[:-2], widths[1:-1], strict=True):
-        levels.append(nn.Sequential(nn.LeakyReLU(0.2), Halving(inner, outer, bias=bias), NORMS[norm](outer)))
-    levels.append(nn.Sequential(nn.LeakyReLU(0.2), Halving(widths[-2], widths[-1], bias=bias)))
+        levels.append(Chain(nn.LeakyReLU(0.2), Halving(inner, outer, bias=bias), steering.norm(norm, outer)))
+    levels.append(Chain(nn.LeakyReLU(0.2), Halving(widths[-2], widths[-1], bias=bias)))
     return levels
 
 
-def _decoder(widths: list[int], channels: int, *, norm: Norm, dropout: float, head: Head) -> nn.ModuleList:
+def _decoder(widths: list[int], channels: int, *, norm: Norm, dropout: float, head: Head, steering: Steering) -> nn.ModuleList:
     """The levels from the inside out; all but the innermost see a skip beside the decoder's own maps."""
     innermost = len(widths) - 1
     levels = nn.ModuleList()
     for level in range(innermost, 0, -1):
         inner, outer = widths[level] * (1 if level == innermost else 2), widths[level - 1]
-        layers = nn.Sequential(nn.ReLU(), Doubling(inner, outer, bias=norm == "instance"), NORMS[norm](outer))
+        layers = Chain(nn.ReLU(), Doubling(inner, outer, bias=norm == "instance"), steering.norm(norm, outer))
         if dropout > 0 and 4 <= level < innermost:
             layers.append(Dropout(dropout))
         levels.append(layers)
-    levels.append(nn.Sequential(nn.ReLU(), Doubling(2 * widths[0], channels), output_head(head)))
+    levels.append(Chain(nn.ReLU(), Doubling(2 * widths[0], channels), output_head(head)))
     return levels

@@ -11,10 +11,12 @@ from pixloom.config import TaskConfig
 from pixloom.errors import ConfigError, nearest
 from pixloom.tasks.base import Given, Measured, Shown, Task
 from pixloom.tasks.colorize import Colorize
+from pixloom.tasks.edit import Edit
 from pixloom.tasks.inpaint import Inpaint
 from pixloom.tasks.pair import Pair
 from pixloom.tasks.restore import Restore
 from pixloom.tasks.segment import Segment
+from pixloom.tasks.stylize import Stylize
 from pixloom.tasks.superresolve import SuperResolve
 from pixloom.tasks.synthesize import Synthesize
 
@@ -28,6 +30,8 @@ TASKS: dict[str, type[Task]] = {
     "restore": Restore,
     "segment": Segment,
     "synthesize": Synthesize,
+    "stylize": Stylize,
+    "edit": Edit,
 }
 
 

@@ -33,8 +33,8 @@ Pixels = np.ndarray
 Values = np.ndarray
 """A picture inside: (channels, height, width), float32 in [-1, 1]."""
 
-Given = Mapping[str, Pixels]
-"""What is given at use beside the source, by name; of the source's height and width."""
+Given = Mapping[str, Any]
+"""What is given at use beside the source, by name: pixels of the source's height and width, and values of conditions."""
 
 Term = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
 """A content loss: (output, source, target), each (batch, channels, height, width), to a scalar."""
@@ -82,12 +82,12 @@ class Task(ABC):
         name: in ``TASKS``.
         summary: a line for people.
         needs_pairs: whether an example is two pictures; else the task makes the second one.
-        pixelwise: whether an example's values are made from each pixel alone, without chance, so that it may be cut after it is encoded.
+        between: whether pictures without partners are taken from what they show to something else.
+        recipe: what it is learnt by unless another is named.
         native: whether pictures are worked on at their own size whatever size was trained.
         head: what the generator's last layer does: ``tanh`` for pictures, ``softmax`` for shares of classes.
         makes_labels: whether translations are label maps, which no lossy format may hold.
         pixel_loss: whether ``losses.pixel`` and its weight have a part in :meth:`terms`.
-        takes: what can be given at use beside the source; all of it is needed.
         common_metrics: whether PSNR, SSIM, LPIPS and distances between sets mean something here.
         metrics: names of further metrics of the common kind (``colourfulness``).
         measures: what :meth:`measure` and :meth:`totals` give that says how good a translation is, the one that chooses the best first.
@@ -96,17 +96,22 @@ class Task(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     needs_pairs: ClassVar[bool] = False
-    pixelwise: ClassVar[bool] = True
+    between: ClassVar[bool] = False
+    recipe: ClassVar[str] = "pix2pix"
     native: ClassVar[bool] = False
     head: ClassVar[str] = "tanh"
     makes_labels: ClassVar[bool] = False
     pixel_loss: ClassVar[bool] = True
-    takes: ClassVar[tuple[str, ...]] = ()
     common_metrics: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ()
     measures: ClassVar[tuple[str, ...]] = ()
 
     # ---- an example from pictures
+
+    @property
+    def pixelwise(self) -> bool:
+        """Whether an example's values are made from each pixel alone, without chance, so that it may be cut after it is encoded."""
+        return True
 
     @property
     def labels(self) -> tuple[bool, bool]:
@@ -116,6 +121,10 @@ class Task(ABC):
     def settled(self, records: Sequence[Record]) -> Self:
         """The task with what it has to learn from the training data before anything else: its classes, say."""
         return self
+
+    def unfit(self, records: Sequence[Record]) -> Mapping[str, str]:
+        """Training examples from which nothing can be learnt, so that they are left out: id -> why. They are judged on all the same."""
+        return {}
 
     @abstractmethod
     def channels(self, source: int, target: int | None) -> tuple[int, int]:
@@ -144,12 +153,33 @@ class Task(ABC):
         """What this task wants otherwise than a recipe has it, by dotted key; a person's own settings come after these."""
         return {}
 
+    def wanted(self) -> dict[str, Any]:
+        """Conditions that a translation shows unless others are asked for."""
+        return {}
+
     # ---- in and out of the network
 
     @property
+    def takes(self) -> tuple[str, ...]:
+        """What is given at use beside the source; all of it is needed."""
+        return ()
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """What may be given at use beside the source, and need not be."""
+        return ()
+
+    @property
     def local(self) -> bool:
-        """Whether :meth:`encode_source` and :meth:`compose` work pixel by pixel, so that a large picture may go through piece by piece."""
+        """Whether a large picture may go through piece by piece: :meth:`compose` works pixel by pixel, and :meth:`encode_source` too,
+        but for :attr:`reach`.
+        """
         return True
+
+    @property
+    def reach(self) -> int:
+        """How many pixels around one of the source :meth:`encode_source` looks at."""
+        return 0
 
     @property
     def source_is_labels(self) -> bool:
@@ -161,9 +191,29 @@ class Task(ABC):
         """How many times as many rows and columns a translation has as its source."""
         return 1
 
+    def accepted(self, source: Pixels, given: Given) -> Given:
+        """What a person gives beside a source, in the form in which :attr:`Shown.given` has it.
+
+        Raises:
+            PixloomError: nothing can be made of the source, or of what is given beside it.
+        """
+        return given
+
+    def fit_given(self, name: str, pixels: Pixels, *, height: int, width: int) -> Pixels:
+        """What is given beside a source, at another size: the nearest pixels."""
+        return resize(pixels, height=height, width=width, nearest=True)
+
     def encode_source(self, source: Pixels, given: Given) -> Values:
-        """The network's input from what a person gives; pixel by pixel, for a large one is encoded in pieces."""
+        """The network's input from what a person gives; a large one is encoded in pieces, see :attr:`local`."""
         return to_model(source)
+
+    def encode_part(self, source: Pixels, given: Given, down: slice, across: slice) -> Values:
+        """Some rows and columns of what :meth:`encode_source` gives, from as little of the source as they need."""
+        scale, reach = self.magnification, self.reach
+        rows, columns = (slice(max(0, part.start // scale - reach), -(-part.stop // scale) + reach) for part in (down, across))
+        values = self.encode_source(source[rows, columns], {name: extra[rows, columns] for name, extra in given.items()})
+        top, left = down.start - rows.start * scale, across.start - columns.start * scale
+        return values[:, top : top + down.stop - down.start, left : left + across.stop - across.start]
 
     def encode_target(self, target: Pixels) -> Values:
         """The network's aim."""
@@ -185,6 +235,10 @@ class Task(ABC):
         height, width = source.shape[:2]
         pixels = from_model(output, dtype=source.dtype)
         return pixels if pixels.shape[:2] == (height, width) else resize(pixels, height=height, width=width)
+
+    def indexed(self, translation: Pixels) -> Pixels:
+        """The ids of classes in a translation of a task that :attr:`makes_labels`, one channel of 8 or 16 bits."""
+        raise NotImplementedError
 
     # ---- losses and metrics
 

@@ -1,16 +1,23 @@
-"""Grey to colour: lightness in, the two colour channels of CIE Lab out."""
+"""Grey to colour: lightness in, and perhaps hints; the two colour channels of CIE Lab out, or RGB."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+from PIL import Image
 
-from pixloom.errors import DataError
-from pixloom.images import from_model, resized_columns, strips
+from pixloom.errors import DataError, PixloomError
+from pixloom.images import from_model, read, read_header, resized_columns, strips, to_model
 from pixloom.tasks.base import Given, Pixels, Shown, Task, Values, lone, unit
+from pixloom.tasks.hints import drawn_hints, is_coloured, painted_hints, smaller_hints
+
+if TYPE_CHECKING:
+    from pixloom.data.sources import Record
 
 AB_SCALE = 110.0
 """Colour channels a and b are divided by this, as pix2pix's colorization does; sRGB reaches |b| <= 108."""
@@ -21,45 +28,89 @@ _RGB_FROM_XYZ = np.linalg.inv(_XYZ_FROM_RGB.astype(np.float64)).astype(np.float3
 _WHITE = np.array([0.95047, 1.0, 1.08883], dtype=np.float32)
 _DELTA = np.float32(6 / 29)
 
+READERS = 8
+
+GLANCE = 128
+"""Pixels of the short side at which a JPEG is looked at for colour, at least."""
+
 
 @dataclass(frozen=True)
 class Colorize(Task):
-    """Lightness L (scaled to L / 50 - 1) to colour (a, b) / 110, in CIE Lab under D65 (CIE 15:2004).
+    """Lightness L (scaled to L / 50 - 1) to colour (a, b) / 110, in CIE Lab under D65 (CIE 15:2004), or to RGB in [-1, 1].
 
-    At use the source's own L is kept at its full resolution; only the colour is predicted, and resized where the network worked at
-    another size. Colours outside sRGB are clipped to its surface.
+    In Lab the source's own L is kept at its full resolution; only the colour is predicted, and resized where the network worked at
+    another size. Colours outside sRGB are clipped to its surface. RGB is taken as the network gives it.
+
+    Attributes:
+        space: what the network gives, ``lab`` or ``rgb``.
+        hints: whether it also sees places of known colour, see :mod:`pixloom.tasks.hints`; it is judged without any.
     """
+
+    space: Literal["lab", "rgb"] = "lab"
+    hints: bool = False
 
     name: ClassVar[str] = "colorize"
     summary: ClassVar[str] = "grey to colour; train on a folder of colour pictures"
     metrics: ClassVar[tuple[str, ...]] = ("colourfulness",)
 
+    @property
+    def pixelwise(self) -> bool:
+        """Unless hints are drawn."""
+        return not self.hints
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Hints, where the network sees them."""
+        return ("hints",) if self.hints else ()
+
+    def unfit(self, records: Sequence[Record]) -> Mapping[str, str]:
+        """Pictures without colour."""
+        with ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(lambda record: is_grey(record.source), records)
+            return {record.id: "grey, with no colour to learn" for record, grey in zip(records, found, strict=True) if grey}
+
     def channels(self, source: int, target: int | None) -> tuple[int, int]:
-        """One channel in, two out."""
+        """L, and three of hints, in; a and b, or red, green and blue out."""
         lone(self.name, target)
         if source != 3:
             raise DataError(
                 f"the task 'colorize' learns from colour pictures, and these have {source} channel(s)",
                 fix="give pictures with red, green and blue",
             )
-        return 1, 2
+        return 4 if self.hints else 1, 2 if self.space == "lab" else 3
+
+    def views(self, source: Pixels, target: Pixels | None, *, rng: np.random.Generator) -> Shown:
+        """The picture's lightness as a neutral grey, and the picture."""
+        return Shown(_coloured(np.zeros((2, *source.shape[:2]), np.float32), source), source)
 
     def encode(self, source: Pixels, target: Pixels | None, *, rng: np.random.Generator) -> tuple[Values, Values]:
-        """(L, ab) of a colour picture."""
-        height, width = source.shape[:2]
-        lightness, colour = np.empty((1, height, width), np.float32), np.empty((2, height, width), np.float32)
-        for rows in strips(height, width=width):
-            lab = rgb_to_lab(unit(source[rows]))
-            lightness[:, rows], colour[:, rows] = _scaled_lightness(lab), lab[..., 1:].transpose(2, 0, 1) / AB_SCALE
-        return lightness, colour
+        """(L and hints, ab or RGB) of a colour picture."""
+        lightness, colour = _planes(source)
+        values = np.concatenate([lightness, drawn_hints(colour, rng)]) if self.hints else lightness
+        return values, colour if self.space == "lab" else to_model(source)
+
+    def accepted(self, source: Pixels, given: Given) -> Given:
+        """Hints as RGB and alpha."""
+        return {name: painted_hints(pixels) for name, pixels in given.items()}
+
+    def fit_given(self, name: str, pixels: Pixels, *, height: int, width: int) -> Pixels:
+        """Hints of which none is lost."""
+        if height * width < pixels.shape[0] * pixels.shape[1]:
+            return smaller_hints(pixels, height=height, width=width)
+        return super().fit_given(name, pixels, height=height, width=width)
 
     def encode_source(self, source: Pixels, given: Given) -> Values:
-        """L of a grey or colour picture."""
+        """L of a grey or colour picture, and the hints."""
         height, width = source.shape[:2]
-        lightness = np.empty((1, height, width), np.float32)
+        values = np.empty((4 if self.hints else 1, height, width), np.float32)
+        values[1:3], values[3:] = 0, -1
         for rows in strips(height, width=width):
-            lightness[:, rows] = _scaled_lightness(rgb_to_lab(unit(_as_rgb(source[rows]))))
-        return lightness
+            values[:1, rows] = _planes(_as_rgb(source[rows]))[0]
+            if "hints" in given:
+                there = given["hints"][rows, :, 3] > 0
+                values[1:3, rows] = np.where(there, _planes(given["hints"][rows, :, :3])[1], 0)
+                values[3, rows] = np.where(there, 1, -1)
+        return values
 
     def source_channels(self, picture: int, network: int) -> int:
         """Grey stays grey, everything else must be colour; either has an L."""
@@ -70,20 +121,48 @@ class Colorize(Task):
         return 3
 
     def compose(self, output: Values, source: Pixels, given: Given) -> Pixels:
-        """The source's own L with the predicted colour."""
-        height, width = source.shape[:2]
-        pixels = np.empty((height, width, 3), source.dtype)
-        for columns, colour in _colour(output, height=height, width=width):
-            for rows in strips(height, width=colour.shape[1]):
-                lab = rgb_to_lab(unit(_as_rgb(source[rows, columns])))
-                lab[..., 1:] = colour[rows] * AB_SCALE
-                pixels[rows, columns] = from_model(lab_to_rgb(lab).transpose(2, 0, 1) * 2 - 1, dtype=source.dtype)
-        return pixels
+        """The source's own L with the predicted colour, or the predicted picture."""
+        return _coloured(output, source) if self.space == "lab" else super().compose(output, source, given)
 
-    def views(self, source: Pixels, target: Pixels | None, *, rng: np.random.Generator) -> Shown:
-        """The picture's lightness as a neutral grey, and the picture."""
-        no_colour = np.zeros((2, *source.shape[:2]), dtype=np.float32)
-        return Shown(self.compose(no_colour, source, {}), source)
+
+def is_grey(path: Path) -> bool:
+    """Whether a picture file shows no colour but noise. False where it cannot be read: that is the loader's to say."""
+    try:
+        header = read_header(path)
+        if header.channels != 3:
+            return header.channels == 1
+        return not is_coloured(_glance(path) if header.format == "JPEG" else read(path).pixels).any()
+    except (PixloomError, OSError):
+        return False
+
+
+def _glance(path: Path) -> Pixels:
+    """A JPEG decoded at a fraction of its size, which takes a fraction of the time."""
+    with Image.open(path) as image:
+        image.draft("RGB", (GLANCE, GLANCE))
+        return np.asarray(image.convert("RGB"))
+
+
+def _planes(rgb: Pixels) -> tuple[Values, Values]:
+    """L and (a, b) of a picture, scaled, (1, height, width) and (2, height, width)."""
+    height, width = rgb.shape[:2]
+    lightness, colour = np.empty((1, height, width), np.float32), np.empty((2, height, width), np.float32)
+    for rows in strips(height, width=width):
+        lab = rgb_to_lab(unit(rgb[rows]))
+        lightness[:, rows], colour[:, rows] = lab[None, ..., 0] / 50 - 1, lab[..., 1:].transpose(2, 0, 1) / AB_SCALE
+    return lightness, colour
+
+
+def _coloured(output: Values, source: Pixels) -> Pixels:
+    """The lightness of a picture with the colour (a, b) of an output of any size."""
+    height, width = source.shape[:2]
+    pixels = np.empty((height, width, 3), source.dtype)
+    for columns, colour in _colour(output, height=height, width=width):
+        for rows in strips(height, width=colour.shape[1]):
+            lab = rgb_to_lab(unit(_as_rgb(source[rows, columns])))
+            lab[..., 1:] = colour[rows] * AB_SCALE
+            pixels[rows, columns] = from_model(lab_to_rgb(lab).transpose(2, 0, 1) * 2 - 1, dtype=source.dtype)
+    return pixels
 
 
 def rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
@@ -121,7 +200,3 @@ def _colour(output: Values, *, height: int, width: int) -> Iterator[tuple[slice,
     positive = colour / 2 + 0.5  # the range in which pictures are resized
     for columns, part in resized_columns(positive, height=height, width=width):
         yield columns, part * 2 - 1
-
-
-def _scaled_lightness(lab: np.ndarray) -> Values:
-    return lab[None, ..., 0] / 50 - 1

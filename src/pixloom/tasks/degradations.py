@@ -1,4 +1,4 @@
-"""What makes good pictures bad, by chance: blur, noise, JPEG, fewer pixels; alone, or one after the other.
+"""What makes good pictures bad, by chance: blur, noise, JPEG, fewer pixels, haze; alone, or one after the other.
 
 Pixels are (height, width, channels) float32 in [0, 1] in and out; every strength is drawn from ``rng``.
 """
@@ -34,6 +34,22 @@ def jpeg(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return through_jpeg(pixels, quality=int(rng.integers(10, 61)))
 
 
+def haze(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Light scattered by air: I = J t + A (1 - t), t = exp(-beta d).
+
+    Koschmieder, "Theorie der horizontalen Sichtweite", 1924; in this form He, Sun and Tang, "Single Image Haze Removal Using Dark Channel
+    Prior", 2011, eqs. 1 and 2. The depth d is a smooth field from 0 to 1, beta uniform between 0.6 and 3, the airlight A between 0.7 and 1
+    and a little apart per channel.
+    """
+    height, width, channels = pixels.shape
+    coarse = rng.random((int(rng.integers(2, 5)), int(rng.integers(2, 5)))).astype(np.float32)
+    depth = resize((coarse - coarse.min()) / np.ptp(coarse), height=height, width=width)[..., None]
+    through = np.exp(-np.float32(rng.uniform(0.6, 3)) * depth)
+    airlight = np.clip(rng.uniform(0.7, 1) + rng.uniform(-0.05, 0.05, channels), 0, 1).astype(np.float32)
+    hazy: np.ndarray = pixels * through + airlight * (1 - through)
+    return hazy
+
+
 def chain(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Twice blur, fewer pixels and back, noise, JPEG, each with probability 0.7 (after Wang et al., "Real-ESRGAN", 2021, section 3.1)."""
     height, width = pixels.shape[:2]
@@ -55,7 +71,7 @@ def mixed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (blur, noise, jpeg)[int(rng.integers(3))](pixels, rng)
 
 
-DEGRADATIONS: dict[str, Degrade] = {"noise": noise, "blur": blur, "jpeg": jpeg, "mixed": mixed, "chain": chain}
+DEGRADATIONS: dict[str, Degrade] = {"noise": noise, "blur": blur, "jpeg": jpeg, "mixed": mixed, "chain": chain, "haze": haze}
 """By name."""
 
 

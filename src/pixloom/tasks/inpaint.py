@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -14,12 +15,13 @@ from pixloom.errors import ConfigError
 from pixloom.images import from_model, resize, to_model
 from pixloom.images.picture import full_scale
 from pixloom.tasks.base import Given, Measured, Pixels, Shown, Task, Term, Values, lone
-from pixloom.tasks.masks import as_mask, draw_mask, own_mask
+from pixloom.tasks.masks import as_mask, check_mask, check_masks, draw_mask, own_mask
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pixloom.config import LossConfig
+    from pixloom.data.sources import Record
 
 Shape = Literal["mixed", "strokes", "boxes", "half", "outpaint", "blobs"]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -39,7 +41,7 @@ class Inpaint(Task):
         mask: shape of the holes in training, a name in ``masks.MASKS``, or any of them.
         least: smallest share of the picture that is a hole.
         most: largest share.
-        folder: of masks to train with instead.
+        folder: of masks to train with instead, of any shape and size.
         hole_weight: of the content loss in the hole, times ``losses.pixel_weight``.
         known_weight: of the content loss elsewhere.
         feather: pixels around the hole over which the translation fades out.
@@ -64,6 +66,19 @@ class Inpaint(Task):
             raise ConfigError(
                 f"task.options.least={self.least} is more than task.options.most={self.most}", fix=f"--set task.options.most={self.least}"
             )
+        for name in ("mask", "least", "most"):
+            if self.folder and getattr(self, name) != getattr(type(self), name):
+                raise ConfigError(
+                    f"task.options.{name}={getattr(self, name)} would have no effect",
+                    why=f"the masks are those of task.options.folder={self.folder}",
+                    fix="leave one of them out",
+                )
+
+    def settled(self, records: Sequence[Record]) -> Self:
+        """The task itself; its own masks are looked over."""
+        if self.folder:
+            check_masks(Path(self.folder))
+        return self
 
     def channels(self, source: int, target: int | None) -> tuple[int, int]:
         """The picture's own and the mask in, the picture's own out."""
@@ -76,6 +91,15 @@ class Inpaint(Task):
         damaged = source.copy()
         damaged[hole] = full_scale(source.dtype) / 2 if source.dtype.kind == "f" else full_scale(source.dtype) // 2
         return Shown(damaged, source, {"mask": (hole * np.uint8(255))[..., None]})
+
+    def accepted(self, source: Pixels, given: Given) -> Given:
+        """A mask with black and white.
+
+        Raises:
+            ImageError: it is all black, or all white.
+        """
+        check_mask(as_mask(given["mask"]))
+        return given
 
     def encode_source(self, source: Pixels, given: Given) -> Values:
         """The picture with 0 in the hole, and the mask."""
@@ -134,8 +158,8 @@ class Inpaint(Task):
 
 
 def _faded(whole: Pixels, filled: Pixels, hole: np.ndarray, *, reach: int) -> Pixels:
-    """The translation fading out around the hole."""
-    soft = Image.fromarray((hole * np.uint8(255)).astype(np.uint8)).filter(ImageFilter.GaussianBlur(reach / 2))
-    weight = np.where(hole, np.float32(1), np.asarray(soft, np.float32) / 255)[..., None]
+    """The translation fading out around the hole: from all at its border, where a blurred hole is a half, to nothing at three sigma."""
+    soft = Image.fromarray((hole * np.uint8(255)).astype(np.uint8)).filter(ImageFilter.GaussianBlur(reach / 3))
+    weight = np.where(hole, np.float32(1), np.minimum(np.asarray(soft, np.float32) / 127.5, 1))[..., None]
     mixed: np.ndarray = whole + (filled.astype(np.float32) - whole) * weight
     return mixed if whole.dtype.kind == "f" else np.rint(mixed).astype(whole.dtype)

@@ -136,6 +136,14 @@ class Classes:
         colours: Pixels = self._palette[ids]
         return colours
 
+    def grey(self, ids: Ids) -> Pixels:
+        """The grey label map (height, width, 1) of numbers of classes, uint8 where that holds all ids, else uint16; :meth:`ids` gives them
+        back.
+        """
+        values = self._greys if (ids < 0).any() else self._greys[:-1]
+        grey: Pixels = values.astype(np.uint8 if values.max() <= 255 else np.uint16)[ids][..., None]
+        return grey
+
     def planes(self, ids: Ids, *, unknown: bool = False) -> np.ndarray:
         """One plane per class, (n, height, width) float32: 1 where the class is, else -1.
 
@@ -172,6 +180,13 @@ class Classes:
         return np.array([*colours, last], dtype=np.uint8)
 
     @cached_property
+    def _greys(self) -> np.ndarray:
+        """Grey values by number; the last one, which is also that of NONE, is the ignored class's, or the first that is no class's."""
+        values = [value for place, value in enumerate(self.values) if place != self._ignored]
+        free = np.append(np.flatnonzero(self._lookup == UNKNOWN), 0)
+        return np.array([*values, free[0] if self._ignored is None else self.values[self._ignored]])
+
+    @cached_property
     def _lookup(self) -> np.ndarray:
         """Number of the class by grey value, 0 to 65535."""
         values = np.array(self.values, dtype=np.int32)
@@ -181,8 +196,7 @@ class Classes:
         return np.where(far.min(axis=1) <= reach, self._numbers[nearest_one], np.int16(UNKNOWN))
 
     def _by_value(self, values: np.ndarray) -> Ids:
-        whole = np.rint(values * np.float32(255)).astype(np.uint8) if values.dtype.kind == "f" else values
-        found: Ids = self._lookup[whole]
+        found: Ids = self._lookup[_whole(values)]
         return found
 
     def _by_colour(self, pixels: Pixels) -> Ids:
@@ -225,6 +239,25 @@ def plain(labels: Sequence[Label]) -> list[dict[str, Any]]:
     return [asdict(label) | {"colour": list(label.colour)} for label in labels]
 
 
+def edges(pixels: Pixels, *, beyond: int = 0) -> np.ndarray:
+    """Where a pixel differs from one of its four neighbours by more than this in some channel, (height, width) bool.
+
+    Of ids of objects these are the boundaries by which a network tells apart objects of one class (Wang et al., "High-Resolution Image
+    Synthesis and Semantic Manipulation with Conditional GANs", 2018, section 3.3).
+
+    >>> edges(np.array([[1, 1, 1, 2, 2]], dtype=np.uint16)[..., None]).tolist()
+    [[False, False, True, True, False]]
+    """
+    wide = pixels if pixels.dtype.kind == "f" else pixels.astype(np.int32)
+    found = np.zeros(pixels.shape[:2], bool)
+    across, down = (np.abs(np.diff(wide, axis=axis)).max(axis=2) > beyond for axis in (1, 0))
+    found[:, 1:] |= across
+    found[:, :-1] |= across
+    found[1:] |= down
+    found[:-1] |= down
+    return found
+
+
 def packed(pixels: Pixels) -> np.ndarray:
     """One number per RGB pixel of any type: 65536 r + 256 g + b of 8 bits each, (height, width) int32.
 
@@ -243,14 +276,28 @@ def unpacked(codes: np.ndarray) -> np.ndarray:
     return np.stack([codes >> 16, codes >> 8, codes], axis=-1).astype(np.uint8)
 
 
-def check_labels(values: np.ndarray, counts: np.ndarray, *, classes: Classes, where: Path) -> Ids:
+def counted(pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values of a label map, (n, 1) or (n, 3), and how often each is there.
+
+    >>> [array.tolist() for array in counted(np.array([[[7], [7], [9]]], dtype=np.uint8))]
+    [[[7], [9]], [2, 1]]
+    """
+    grey = pixels.shape[2] == 1
+    parts = [pixels[rows] for rows in strips(pixels.shape[0], width=pixels.shape[1], pixels=2**22)]
+    found = [np.unique(_whole(part[..., 0]) if grey else packed(part), return_counts=True) for part in parts]
+    codes, places = np.unique(np.concatenate([values for values, _ in found]), return_inverse=True)
+    counts = np.bincount(places, weights=np.concatenate([counts for _, counts in found])).astype(np.int64)
+    return codes[:, None] if grey else unpacked(codes), counts
+
+
+def check_labels(values: np.ndarray, counts: np.ndarray, *, classes: Classes, where: Path | None) -> Ids:
     """Refuse a label map with an id that is no class, or with much of a colour that is none; what the values mean, (n,).
 
     Args:
         values: what the map holds, (n, 1) or (n, 3).
         counts: how often each is there.
         classes: that are known.
-        where: the file.
+        where: the file; None: a label map that is to be translated, wherever it comes from.
 
     Raises:
         DataError: naming the commonest such id or colour, its share of the map, and the number of classes.
@@ -263,14 +310,15 @@ def check_labels(values: np.ndarray, counts: np.ndarray, *, classes: Classes, wh
     commonest = stray[counts[unknown].argmax()]
     alike = np.square(stray - commonest).sum(axis=1) <= (NEAR if classes.are_wide or not grey else 0) ** 2
     share = counts[unknown][alike].sum() / counts.sum()
-    if share <= (0 if grey and not classes.are_wide else STRAY[is_blurred(where)]):
+    if share <= (0 if grey and not classes.are_wide else STRAY[where is None or is_blurred(where)]):
         return found
     name = f"id {commonest[0]}" if grey else f"colour {tuple(commonest.tolist())}"
+    to_learn = "list every class in a classes.csv beside the label maps (columns name,r,g,b and, for grey ones, id), or mend the file"
     raise DataError(
         f"the {name} is none of the {len(classes.labels)} classes",
         where=where,
         why=f"{share:.2%} of the label map has it; {_known(classes, grey=grey)}",
-        fix="list every class in a classes.csv beside the label maps (columns name,r,g,b and, for grey ones, id), or mend the file",
+        fix=f"use the classes that were learnt: {', '.join(classes.names)}" if where is None else to_learn,
     )
 
 
@@ -283,9 +331,14 @@ def is_blurred(path: Path) -> bool:
     return path.suffix.lower() in (".jpg", ".jpeg")
 
 
+def _whole(values: np.ndarray) -> np.ndarray:
+    """Grey values as whole numbers; floats are those of 8 bits."""
+    return np.rint(values * np.float32(255)).astype(np.uint8) if values.dtype.kind == "f" else values
+
+
 def _known(classes: Classes, *, grey: bool) -> str:
     if not grey:
-        return f"a class's colour may be missed by {TOLERANCE}"
+        return f"a class's colour may be missed by {TOLERANCE}, and a palette counts by its colours"
     values = sorted(classes.values)
     run = values == list(range(values[0], values[-1] + 1))
     return f"ids are {values[0]} to {values[-1]}" if run else f"ids are {', '.join(map(str, values))}"

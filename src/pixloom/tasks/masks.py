@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from pixloom.errors import DataError
+from pixloom.errors import DataError, ImageError
 from pixloom.images import list_pictures, read, resize
 from pixloom.images.picture import full_scale
 
@@ -22,6 +23,8 @@ Draw = Callable[[np.random.Generator, int, int, float], Mask]
 
 MOST_SHAPES = 200
 """After so many strokes or boxes a mask is as it is."""
+
+READERS = 8
 
 
 def strokes(rng: np.random.Generator, height: int, width: int, share: float) -> Mask:
@@ -103,23 +106,50 @@ def draw_mask(rng: np.random.Generator, *, height: int, width: int, shape: str, 
 
 
 def own_mask(rng: np.random.Generator, folder: Path, *, height: int, width: int) -> Mask:
-    """One of the masks in a folder, brought to the size.
+    """One of the masks in a folder, brought to the size; at least a pixel is a hole, and never all of it.
 
     Raises:
-        DataError: the folder holds no pictures, or the mask is all black or all white.
+        DataError: the folder holds no pictures.
     """
     files = _masks_in(folder)
-    path = files[int(rng.integers(len(files)))]
-    mask = as_mask(resize(read(path).pixels, height=height, width=width, nearest=True))
-    if mask.all() or not mask.any():
-        raise DataError("a mask must have both black and white", where=path, why="white is the hole", fix="take it out of the folder")
-    return mask
+    return _proper(as_mask(resize(_pixels(files[int(rng.integers(len(files)))]), height=height, width=width, nearest=True)))
+
+
+def check_masks(folder: Path) -> None:
+    """Refuse a folder of masks before anything is learnt with them.
+
+    Raises:
+        DataError: it holds no pictures, or a mask is all black or all white.
+        ImageError: one cannot be read.
+    """
+    with ThreadPoolExecutor(READERS) as pool:
+        for path, mask in zip(_masks_in(folder), pool.map(lambda path: as_mask(_pixels(path)), _masks_in(folder)), strict=True):
+            if mask.all() or not mask.any():
+                what = f"this mask is all {'white' if mask.all() else 'black'}"
+                raise DataError(what, where=path, why="white is the hole, black is what is known", fix="take it out of the folder")
+
+
+def check_mask(mask: Mask) -> None:
+    """Refuse a mask by which nothing can be filled.
+
+    Raises:
+        ImageError: it is all black, or all white.
+    """
+    if not mask.any():
+        raise ImageError("the mask has no hole", why="it is all black, and white is the hole", fix="paint white what is to be filled")
+    if mask.all():
+        why = "it is all white, and white is the hole"
+        raise ImageError("the mask leaves nothing of the picture", why=why, fix="paint black what is to stay")
 
 
 def as_mask(pixels: np.ndarray) -> Mask:
-    """The hole that the pixels (height, width, channels) of a mask mean: where its first channel is brighter than half."""
-    hole: Mask = pixels[..., 0] > full_scale(pixels.dtype) / 2
-    return hole
+    """The hole that the pixels (height, width, channels) of a mask mean: where its first channel is brighter than half.
+
+    Of two or four channels the last is alpha: what is transparent is no hole.
+    """
+    middle = full_scale(pixels.dtype) / 2
+    hole: Mask = pixels[..., 0] > middle
+    return hole & (pixels[..., -1] > middle) if pixels.shape[2] in (2, 4) else hole
 
 
 @lru_cache(maxsize=4)
@@ -128,6 +158,12 @@ def _masks_in(folder: Path) -> tuple[Path, ...]:
     if not files:
         raise DataError("there are no masks here", where=folder, fix="give a folder of pictures in which white is the hole")
     return files
+
+
+def _pixels(path: Path) -> np.ndarray:
+    """Of a mask's file, transparency as the last channel."""
+    picture = read(path)
+    return picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
 
 
 def _until(share: float, height: int, width: int, draw: Callable[[ImageDraw.ImageDraw], None]) -> Mask:

@@ -1,4 +1,4 @@
-"""Bad to good: noise, blur and JPEG removed. The bad pictures are made from good ones while training."""
+"""Bad to good: noise, blur, JPEG or haze removed. The bad pictures are made from good ones while training."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Restore(Task):
         degradation: a name in ``degradations.DEGRADATIONS``.
     """
 
-    degradation: Literal["noise", "blur", "jpeg", "mixed", "chain"] = "mixed"
+    degradation: Literal["noise", "blur", "jpeg", "mixed", "chain", "haze"] = "mixed"
 
     name: ClassVar[str] = "restore"
-    summary: ClassVar[str] = "remove noise, blur and JPEG; train on a folder of good pictures"
+    summary: ClassVar[str] = "remove noise, blur, JPEG or haze; train on a folder of good pictures"
     pixelwise: ClassVar[bool] = False
     native: ClassVar[bool] = True
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from pixloom.config import Direction
 from pixloom.errors import ConfigError, DataError
-from pixloom.images import resized_columns, to_model
+from pixloom.images import resized_columns, strips, to_model
 from pixloom.images.picture import full_scale
 from pixloom.tasks.base import Given, Measured, Pixels, Shown, Task, Term, Values, paired
 from pixloom.tasks.labels import Classes, Label, classes_of, plain
@@ -123,6 +123,12 @@ class Segment(Task):
             for columns, part in resized_columns(shares, height=height, width=width):
                 ids[:, columns] = part.argmax(axis=2)
         return _of_type(self.vocabulary.picture(ids), source.dtype)
+
+    def indexed(self, translation: Pixels) -> Pixels:
+        """Ids as grey label maps have them; those of the classes where they were learnt from colours are their places."""
+        known = self.vocabulary
+        rows = strips(translation.shape[0], width=translation.shape[1])
+        return np.concatenate([known.grey(known.ids(translation[part])) for part in rows])
 
     def terms(self, losses: LossConfig) -> dict[str, tuple[float, Term]]:
         """Cross-entropy and soft Dice."""

@@ -9,9 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from pixloom.errors import DataError, ImageError
-from pixloom.images import MAX_PIXELS, from_model, resize, to_model
+from pixloom.images import from_model, resize, to_model
 from pixloom.tasks.base import Given, Measured, Pixels, Shown, Task, Values, as_pixels, folding, lone, unit
 from pixloom.tasks.degradations import chain
+
+MOST_PIXELS = 1_000_000_000
+"""Pixels of the largest picture that is made: it goes through the network piece by piece, but is written to its file as a whole."""
 
 
 @dataclass(frozen=True)
@@ -59,24 +62,28 @@ class SuperResolve(Task):
         return self.scale
 
     @property
-    def local(self) -> bool:
-        """No: enlarging looks at neighbours."""
-        return False
+    def reach(self) -> int:
+        """That of the bicubic filter."""
+        return 2
 
-    def encode_source(self, source: Pixels, given: Given) -> Values:
-        """The picture at its new size.
+    def accepted(self, source: Pixels, given: Given) -> Given:
+        """Nothing.
 
         Raises:
-            ImageError: it would have more pixels than any picture may have.
+            ImageError: the picture would become too large.
         """
         height, width = source.shape[:2]
-        if height * width * self.scale**2 > MAX_PIXELS:
+        if height * width * self.scale**2 > MOST_PIXELS:
             raise ImageError(
                 f"{width} x {height} pixels are too many to be enlarged {self.scale} times",
-                why=f"at most {MAX_PIXELS:,} pixels may come out",
+                why=f"at most {MOST_PIXELS:,} pixels may come out",
                 fix="cut the picture into parts, or use a model of a smaller scale",
             )
-        return to_model(resize(source, height=height * self.scale, width=width * self.scale))
+        return given
+
+    def encode_source(self, source: Pixels, given: Given) -> Values:
+        """The picture at its new size."""
+        return to_model(resize(source, height=source.shape[0] * self.scale, width=source.shape[1] * self.scale))
 
     def compose(self, output: Values, source: Pixels, given: Given) -> Pixels:
         """The output itself."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from pixloom.config import Direction
 from pixloom.tasks.base import Given, Pixels, Shown, Task, Values, paired
-from pixloom.tasks.labels import Classes, Label, classes_of, plain
+from pixloom.tasks.labels import Classes, Label, check_labels, classes_of, counted, plain
 from pixloom.tasks.vocabulary import find_classes
 
 if TYPE_CHECKING:
@@ -77,6 +77,15 @@ class Synthesize(Task):
         """(planes, photo)."""
         labels, photo = self._ordered(source, target)
         return self.encode_source(labels, {}), self.encode_target(photo)
+
+    def accepted(self, source: Pixels, given: Given) -> Given:
+        """Nothing; a label map of the classes.
+
+        Raises:
+            DataError: it has an id or much of a colour that is none.
+        """
+        check_labels(*counted(source), classes=self.vocabulary, where=None)
+        return given
 
     def encode_source(self, source: Pixels, given: Given) -> Values:
         """The planes of a label map in any form."""

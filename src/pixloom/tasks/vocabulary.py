@@ -14,7 +14,7 @@ import numpy as np
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, DataError, PixloomError
 from pixloom.images import read
-from pixloom.tasks.labels import MOST_CLASSES, NEAR, TOLERANCE, Classes, Label, Pixels, check_labels, is_blurred, packed, unpacked
+from pixloom.tasks.labels import MOST_CLASSES, NEAR, TOLERANCE, Classes, Label, Pixels, check_labels, edges, is_blurred, packed, unpacked
 
 TABLE = "classes.csv"
 """File that lists the classes: columns name, r, g, b and, for grey label maps, id; the place counts from 0 where there is none."""
@@ -119,24 +119,8 @@ def content_of(record: Record, *, target: bool) -> Content | None:
         )
     codes = pixels[..., 0] if pixels.shape[2] == 1 else packed(pixels)
     values, places, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    plain = np.bincount(places.ravel()[in_areas(pixels).ravel()], minlength=len(values))
+    plain = np.bincount(places.ravel()[~edges(pixels, beyond=NEAR).ravel()], minlength=len(values))
     return Content(path, values[:, None] if pixels.shape[2] == 1 else unpacked(values), counts.astype(np.int32), plain.astype(np.int32))
-
-
-def in_areas(pixels: Pixels) -> np.ndarray:
-    """Where a pixel differs little from its four neighbours, (height, width) bool; at borders between areas it does not.
-
-    >>> in_areas(np.array([[0, 0, 0, 90, 90]], dtype=np.uint8)[..., None]).tolist()
-    [[True, True, False, False, True]]
-    """
-    wide = pixels.astype(np.int32)
-    inside = np.ones(pixels.shape[:2], bool)
-    across, down = (np.abs(np.diff(wide, axis=axis)).max(axis=2) <= NEAR for axis in (1, 0))
-    inside[:, 1:] &= across
-    inside[:, :-1] &= across
-    inside[1:] &= down
-    inside[:-1] &= down
-    return inside
 
 
 def table_for(files: Sequence[Path]) -> Path | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pixloom.config import NetworkConfig, OptimizerConfig, RunConfig
 from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError
-from pixloom.methods import Method, build_method
+from pixloom.methods import BETWEEN, Method, build_method
 from pixloom.methods.base import Outputs
 from pixloom.nets import CRITICS, GENERATORS, build
 from pixloom.nets.layers import initialize, recompute_activations, untracked
@@ -211,6 +211,7 @@ def split(batch: Batch, num_parts: int) -> list[Batch]:
             target=None if batch.target is None else batch.target[place],
             ids=batch.ids[place],
             condition={name: value[place] for name, value in batch.condition.items()},
+            own={name: value[place] for name, value in batch.own.items()},
         )
         for place in places
     ]
@@ -225,7 +226,8 @@ def build_networks(config: RunConfig, *, channels: tuple[int, int]) -> tuple[nn.
     torch.manual_seed(derive_seed(config.training.seed, -1))
     given = {"source_channels": channels[0], "target_channels": channels[1], "size": config.data.size}
     generator = _build_one(config.generator, GENERATORS, role="generator", given=given)
-    critic = None if config.critic is None else _build_one(config.critic, CRITICS, role="critic", given=given)
+    judged = given | {"source_channels": 0} if config.method in BETWEEN else given
+    critic = None if config.critic is None else _build_one(config.critic, CRITICS, role="critic", given=judged)
     return generator, critic
 
 

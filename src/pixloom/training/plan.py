@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import torch
 
+from pixloom.conditions import CONDITIONS, Conditions, build_conditions
+from pixloom.conditions.examples import Stated
 from pixloom.config import DataConfig, Direction, RunConfig, TaskConfig, override
 from pixloom.data.loading import Pictures, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.errors import ConfigError, DataError, ImageError, nearest
 from pixloom.images import read_header
 from pixloom.inference.runtimes import choose_device
+from pixloom.methods import BETWEEN
 from pixloom.methods.check import check_config
+from pixloom.nets.steering import SPATIAL
 from pixloom.recipes import RECIPES, recipe
 from pixloom.tasks import TASKS, Task, build_task
 
 SIZES = (64, 128, 256)
 
 SHORTEST_INTERVAL_IMAGES = 50
+
+NOISE, NOISE_CHANNELS = "noise", 8
+"""What a person asks for with --condition noise."""
 
 STEP_SHARE = 0.8
 """Share of the time that goes into steps; the rest is for previews, validation and checkpoints."""
@@ -38,6 +45,7 @@ class Plan:
         picture_channels: channels of the source and target pictures as they lie on the disk.
         network_channels: channels of the generator's input and output.
         reasons: why the defaults are what they are, in sentences.
+        conditions: what steers the translation besides the source, with the vocabularies.
     """
 
     config: RunConfig
@@ -46,6 +54,7 @@ class Plan:
     picture_channels: tuple[int, int | None]
     network_channels: tuple[int, int]
     reasons: tuple[str, ...] = ()
+    conditions: Conditions = Conditions()
 
     @property
     def train(self) -> tuple[Record, ...]:
@@ -60,14 +69,19 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """A short digest of which examples there are and how large their files are: a run resumes only on the same data."""
-        return digest("\n".join(f"{record.id}:{_file_size(record)}" for record in (*self.train, *self.validation)))
+        return digest("\n".join(f"{record.id}:{_file_size(record)}{self._shown(record)}" for record in (*self.train, *self.validation)))
+
+    def _shown(self, record: Record) -> str:
+        """What an example states, as far as it steers anything."""
+        stated = self.conditions.values(record, {})
+        return f":{sorted(stated.items())}" if stated else ""
 
 
 def make_plan(
     data: str,
     *,
     task: str | None = None,
-    recipe_name: str = "pix2pix",
+    recipe_name: str | None = None,
     size: int | None = None,
     images: int | None = None,
     minutes: float | None = None,
@@ -75,6 +89,7 @@ def make_plan(
     data_settings: Mapping[str, Any] | None = None,
     direction: Direction | None = None,
     device: str = "auto",
+    conditions: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> Plan:
     """A run from the few first-class wishes; ``settings`` are dotted keys that override everything.
@@ -87,7 +102,7 @@ def make_plan(
     if "recipe" in settings:
         raise ConfigError("the recipe is not a setting of its own", fix=f"--recipe {settings['recipe']}")
     task = settings.pop("task.name", None) if task is None else task
-    if recipe_name not in RECIPES:
+    if recipe_name is not None and recipe_name not in RECIPES:
         raise ConfigError(f"there is no recipe '{recipe_name}'", fix=nearest(recipe_name, RECIPES))
     if task is not None and task not in TASKS:
         raise ConfigError(f"there is no task '{task}'", fix=nearest(task, TASKS))
@@ -100,6 +115,8 @@ def make_plan(
     if task is None:
         task = _recognise_task(place)
         reasons.append(f"task {task}: the data holds pairs")
+    if recipe_name is None:
+        recipe_name = TASKS[task].recipe
     wished = settings.pop("data.size", None) if size is None else size
     if wished is None:
         size, reason = choose_size(discover(DataConfig(**place), paired=TASKS[task].needs_pairs), device=device)
@@ -120,6 +137,7 @@ def make_plan(
         recipe(recipe_name, size=smallest),
         {"data.size": size}
         | _settings_of(task, direction=direction, settings=settings)
+        | _settings_for(conditions)
         | base
         | {key: value for key, value in wishes.items() if value is not None}
         | settings,
@@ -134,6 +152,50 @@ def _settings_of(task: str, *, direction: Direction | None, settings: Mapping[st
     return build_task(TaskConfig(name=task, direction=direction, options=options)).settings()
 
 
+def _settings_for(conditions: Sequence[str]) -> dict[str, Any]:
+    """The settings that conditions asked for by name stand for."""
+    known = (*CONDITIONS, NOISE)
+    for name in conditions:
+        if name not in known:
+            raise ConfigError(f"there is no condition '{name}'", fix=nearest(name, known))
+    settings: dict[str, Any] = {f"conditions.{name}": {} for name in conditions if name != NOISE}
+    return settings | ({"generator.options.noise_channels": NOISE_CHANNELS} if NOISE in conditions else {})
+
+
+def _with_domains(config: RunConfig, listing: Listing) -> RunConfig:
+    """The config with what a task between domains cannot do without: attributes where the examples have some, else classes."""
+    if config.conditions.keys() & {"label", "attributes"}:
+        return config
+    attributes = any(record.attributes for record in listing.splits["train"])
+    return override(config, {"conditions.attributes" if attributes and config.task.name == "edit" else "conditions.label": {}})
+
+
+def _conditioned(config: RunConfig, conditions: Conditions) -> RunConfig:
+    """The config with what conditions have learnt, and networks that take them."""
+    if not conditions.kinds:
+        return config
+    settings: dict[str, Any] = {f"conditions.{name}": values for name, values in conditions.settings().items()}
+    settings["generator.options.conditions"] = conditions.widths
+    if "injection" not in config.generator.options and conditions.widths.keys() - set(SPATIAL):
+        settings["generator.options.injection"] = "film"
+    if config.critic is not None:
+        settings["critic.options.conditions"] = conditions.widths
+    return override(config, settings)
+
+
+def _unused(config: RunConfig, listing: Listing) -> list[str]:
+    """A word where the examples state what does not steer anything."""
+    if listing.layout != "index":
+        return []
+    stated = {
+        "label": any(record.label for record in listing.splits["train"]),
+        "text": any(record.text for record in listing.splits["train"]),
+        "attributes": any(record.attributes for record in listing.splits["train"]),
+    }
+    idle = [name for name, there in stated.items() if there and name not in config.conditions]
+    return [f"the index has {' and '.join(idle)}, which would steer the translation with --condition {','.join(idle)}"] if idle else []
+
+
 def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
     """The plan of a config: data found, channels known, number of images decided where it can be.
 
@@ -142,7 +204,9 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         DataError: no usable examples.
     """
     task = build_task(config.task)
-    listing = with_holdout(discover(config.data, paired=task.needs_pairs), share=config.data.holdout)
+    conditions = conditions_of(config)
+    listing = discover(config.data, paired=task.needs_pairs, beside=conditions.folders)
+    listing = with_holdout(listing, share=config.data.holdout)
     if not listing.splits.get("train"):
         raise DataError(
             "there are no pictures to train on",
@@ -150,9 +214,21 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
             why=f"found only: {', '.join(listing.splits) or 'nothing'}",
             fix="put training pictures into a folder named train",
         )
+    if task.between:
+        config = _with_domains(config, listing)
+    if task.between != (config.method in BETWEEN):
+        needed = TASKS[task.name].recipe
+        raise ConfigError(
+            f"the task '{task.name}' cannot be learnt by the method '{config.method}'",
+            why="it has no pairs" if task.between else "it learns from pairs, and that method from pictures without partners",
+            fix=f"--recipe {needed}",
+        )
     task = task.settled(listing.splits["train"])
+    conditions = conditions_of(config).settled(listing.splits["train"])
+    config = _conditioned(config, conditions)
     picture_channels = probe_channels(listing.splits["train"])
     network_channels = task.channels(*picture_channels)
+    listing = _without_unfit(listing, task)
     config = override(config, {f"task.options.{name}": value for name, value in task.options().items()})
     _check_pixel_loss(config, task)
     if task.head != "tanh":
@@ -171,7 +247,31 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         )
     _check_length(config)
     reasons = (*listing.notes, *reasons, *_enlarged(listing, size=config.data.size))
-    return Plan(config, task, listing, picture_channels, network_channels, reasons)
+    return Plan(config, task, listing, picture_channels, network_channels, (*reasons, *_unused(config, listing)), conditions)
+
+
+def conditions_of(config: RunConfig) -> Conditions:
+    """The conditions that a config names."""
+    return build_conditions(config.conditions, dropout=config.training.condition_dropout)
+
+
+def _without_unfit(listing: Listing, task: Task) -> Listing:
+    """The listing without the training examples from which the task can learn nothing, and a note on them."""
+    train = listing.splits["train"]
+    unfit = task.unfit(train)
+    if not unfit:
+        return listing
+    first, why = next(iter(unfit.items()))
+    if len(unfit) == len(train):
+        raise DataError(
+            f"the task '{task.name}' can learn nothing from these pictures",
+            where=listing.root,
+            why=f"{first}: {why}",
+            fix="give pictures of another kind",
+        )
+    note = f"{len(unfit)} of {len(train)} training examples are left out: {why}; the first is {first}."
+    fit = tuple(record for record in train if record.id not in unfit)
+    return replace(listing, splits={**listing.splits, "train": fit}, notes=(*listing.notes, note))
 
 
 def _check_pixel_loss(config: RunConfig, task: Task) -> None:
@@ -289,10 +389,15 @@ def size_at(images: int, data: DataConfig, *, total: int) -> int:
 
 def load_pictures(plan: Plan, *, size: int, cache_gib: float) -> Pictures:
     """The training examples, loaded for crops of ``size``."""
-    load_side = round(size * plan.config.data.jitter)
     task = plan.task
     return Pictures(
-        plan.train, encode=task.encode, load_side=load_side, channels=plan.picture_channels, cache_gib=cache_gib, nearest=task.labels
+        plan.train,
+        encode=task.encode,
+        load_side=round(size * plan.config.data.jitter),
+        channels=plan.picture_channels,
+        cache_gib=cache_gib,
+        nearest=task.labels,
+        steer=Stated(plan.conditions, between=task.between, training=True) if plan.conditions.kinds else None,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pixloom.conditions import build_conditions
 from pixloom.config import RunConfig
 from pixloom.data.batch import Batch
 from pixloom.data.loading import training_batches
@@ -208,7 +209,9 @@ def step_of(config: RunConfig) -> Play:
             for network in (generator, *([] if critic is None else [critic])):
                 recompute_activations(network)
         method = build_method(config, generator=generator, critic=critic, content=build_task(config.task).terms(config.losses))
-        parts = split(Batch(source=source, target=target, ids=("",) * len(source)), config.compute.accumulate)
+        stated = nothing_stated(config, source)
+        batch = Batch(source=source, target=target, ids=("",) * len(source), condition=stated, own=stated)
+        parts = split(batch, config.compute.accumulate)
         passes = Passes(method, parts)
         if critic is not None:
             critic.zero_grad()
@@ -220,6 +223,13 @@ def step_of(config: RunConfig) -> Play:
                 torch.autograd.backward(weighted_sum(method.generator_terms(part, passes.for_generator(place)), method.weights))
 
     return play
+
+
+def nothing_stated(config: RunConfig, source: Tensor) -> dict[str, Tensor]:
+    """The conditions of a batch of sources (batch, channels, height, width) that states none."""
+    conditions = build_conditions(config.conditions, dropout=config.training.condition_dropout)
+    nothing = conditions.encode({}, size=(source.shape[2], source.shape[3]))
+    return {kind: torch.from_numpy(zeros).to(source.device).expand(len(source), *zeros.shape) for kind, zeros in nothing.items()}
 
 
 def _networks(config: RunConfig, cost: Cost) -> dict[str, dict[str, Any]]:

@@ -400,7 +400,7 @@ class Session:
 
 def stays_on(device: torch.device, plan: Plan, *, size: int) -> bool:
     """Whether the examples are kept on the device: on CUDA, when they all fit in ``data.device_gib``."""
-    if device.type != "cuda" or not plan.task.pixelwise:
+    if device.type != "cuda" or not plan.task.pixelwise or plan.conditions.kinds:
         return False
     return resident_bytes(load_pictures(plan, size=size, cache_gib=0.0)) <= plan.config.data.device_gib * GIB
 

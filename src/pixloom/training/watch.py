@@ -16,6 +16,7 @@ from PIL import Image
 from torch import nn
 
 from pixloom import __version__
+from pixloom.conditions.examples import Stated
 from pixloom.config import override
 from pixloom.data.loading import Pictures
 from pixloom.data.sources import Record
@@ -38,6 +39,8 @@ MOST_VALIDATED = 64
 
 MOST_EVALUATED = 200
 PERCEPTUAL = ("lpips", "ssim")
+NEWEST = "newest"
+"""The model of the last validation is the best, where nothing can be measured that would choose another."""
 
 
 class Watch:
@@ -51,7 +54,7 @@ class Watch:
         self.plan, self.folder, self.device = plan, folder, device
         spread = plan.validation[:: max(1, len(plan.validation) // MOST_VALIDATED)][:MOST_VALIDATED]
         self.examples = self._examples(spread)
-        self.judges: Judges = judges_for(plan.task, device=device)
+        self.judges: Judges = validation_judges(plan.task, device=device)
         self.best_metric = choose_metric(plan.config.training.best_metric, judges=self.judges, task=plan.task)
         self.protocol = f"{len(spread)} validation pictures, short side to {plan.config.data.size} px, centre square"
         self._preview_examples: list[Example] | None = None
@@ -140,6 +143,8 @@ class Watch:
             inference=config.inference,
             size=config.data.size,
             recipe=config.recipe,
+            conditions=self.plan.conditions.settings(),
+            condition_dropout=self.plan.conditions.dropout if self.plan.conditions.kinds else 0.0,
             facts=facts,
         )
 
@@ -152,8 +157,9 @@ class Watch:
             channels=self.plan.picture_channels,
             cache_gib=config.data.cache_gib,
             nearest=self.plan.task.labels,
+            steer=Stated(self.plan.conditions, between=self.plan.task.between) if self.plan.conditions.kinds else None,
         )
-        return Examples(pictures, self.plan.task, config.data.size)
+        return Examples(pictures, self.plan.task, config.data.size, self.plan.conditions)
 
 
 def settled(plan: Plan) -> Plan:
@@ -169,8 +175,13 @@ def settled(plan: Plan) -> Plan:
             why="there are no validation pictures",
             fix="leave it out, or set data.holdout",
         )
-    metric = choose_metric(name, judges=judges_for(plan.task), task=plan.task)
+    metric = choose_metric(name, judges=validation_judges(plan.task), task=plan.task)
     return replace(plan, config=override(plan.config, {"training.best_metric": metric}))
+
+
+def validation_judges(task: Task, *, device: str | torch.device = "cpu") -> Judges:
+    """The judges of a run under way: pictures without targets can be compared as sets only."""
+    return judges_for(task, features="auto" if task.between else None, device=device)
 
 
 def choose_metric(name: str, *, judges: Judges, task: Task) -> str:
@@ -179,7 +190,12 @@ def choose_metric(name: str, *, judges: Judges, task: Task) -> str:
     Raises:
         ConfigError: it cannot be measured here.
     """
-    there = [*(["psnr", "ssim"] if judges.common else []), *(["lpips"] if judges.lpips else []), *task.measures]
+    if task.between:
+        there = [judges.features.spec.kid] if judges.features else [NEWEST]
+    else:
+        there = [*(["psnr", "ssim"] if judges.common else []), *(["lpips"] if judges.lpips else []), *task.measures]
+    if name == "auto" and task.between:
+        return there[0]
     if name == "auto":
         return next(metric for metric in (*PERCEPTUAL, *task.measures) if metric in there)
     if name not in there:

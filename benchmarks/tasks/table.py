@@ -1,0 +1,206 @@
+"""Every experiment, literally. To add one, add a row; a new kind of judgement is a function of a ``Case`` in a file of its own."""
+
+from __future__ import annotations
+
+from benchmarks.tasks.cases import Experiment
+from benchmarks.tasks.enlarging import enlarged
+from benchmarks.tasks.measures import colorized, inpainted, restored, segmented
+from benchmarks.tasks.reading import synthesized
+
+GAN, PLAIN = ("--recipe", "pix2pix"), ("--recipe", "regression")
+
+SMALL = ("generator.options.width=32", "training.batch_size=4")
+"""The published U-Net has twice the width and a batch of one; so a step is some four times as fast."""
+
+CRITIC = ("critic.options.width=32",)
+
+LARGE = (
+    "data.holdout=0.02",
+    "data.jitter=2.0",
+    "training.batch_size=8",
+    "generator.options.width=48",
+    "generator.options.blocks=6",
+    "generator_optimizer.learning_rate=5e-4",
+    "losses.pixel_weight=1",
+)
+"""For super-resolution: pictures of 321 rows are cut at nearly their own size."""
+
+CAMVID = ("--task", "segment", "--source", "images", "--target", "masks")
+LABELS = ("task.options.ignore=Unlabelled",)
+
+FAST = ("generator_optimizer.learning_rate=1e-3",)
+"""For classes: with the recipes' 2e-4 a run as short as these stops far from what it would reach."""
+
+EXPERIMENTS = {
+    "superresolve": Experiment(
+        "four times as large",
+        "bsds500-train",
+        ("--task", "super-resolve", *GAN),
+        (*LARGE, "losses.adversarial_weight=0.004", "critic.options.width=24", "critic.options.layers=2"),
+        size=160,
+        images=3600,
+        measure=enlarged,
+    ),
+    "inpaint": Experiment(
+        "holes of 30 % filled",
+        "bsds500",
+        ("--task", "inpaint", *GAN),
+        (
+            *SMALL,
+            *CRITIC,
+            "task.options.least=0.3",
+            "task.options.most=0.3",
+            "losses.adversarial_weight=0.1",
+            "generator_optimizer.learning_rate=4e-4",
+            "training.ema_halflife_images=200",
+        ),
+        size=96,
+        images=4000,
+        measure=inpainted,
+    ),
+    "camvid-segment": Experiment(
+        "street to label map",
+        "camvid",
+        (*CAMVID, *GAN),
+        (*SMALL, *FAST, *CRITIC, *LABELS),
+        size=128,
+        images=2000,
+        measure=segmented,
+        twin="camvid-segment-plain",
+    ),
+    "camvid-segment-plain": Experiment(
+        "street to label map, without a critic",
+        "camvid",
+        (*CAMVID, *PLAIN),
+        (*SMALL, *FAST, *LABELS),
+        size=128,
+        images=2000,
+        measure=segmented,
+    ),
+    "colorize": Experiment(
+        "grey to colour",
+        "bsds500",
+        ("--task", "colorize", *GAN),
+        (*SMALL, *CRITIC),
+        size=96,
+        images=3200,
+        measure=colorized,
+        twin="colorize-plain",
+    ),
+    "colorize-plain": Experiment(
+        "grey to colour, L1 alone", "bsds500", ("--task", "colorize", *PLAIN), SMALL, size=96, images=3200, measure=restored
+    ),
+    "drive-segment": Experiment(
+        "retina to vessels",
+        "drive",
+        ("--task", "segment", "--source", "images", "--target", "vessels", *GAN),
+        ("generator.options.width=16", "critic.options.width=16", "training.batch_size=2", *FAST),
+        size=256,
+        images=900,
+        measure=segmented,
+        twin="drive-segment-plain",
+    ),
+    "drive-segment-plain": Experiment(
+        "retina to vessels, without a critic",
+        "drive",
+        ("--task", "segment", "--source", "images", "--target", "vessels", *PLAIN),
+        ("generator.options.width=16", "training.batch_size=2", *FAST),
+        size=256,
+        images=900,
+        measure=segmented,
+    ),
+    "camvid-synthesize": Experiment(
+        "label map to street",
+        "camvid",
+        ("--task", "synthesize", "--source", "masks", "--target", "images", *GAN),
+        (*SMALL, *CRITIC),
+        size=128,
+        images=1600,
+        measure=synthesized,
+        helpers=("camvid-segment-plain",),
+    ),
+    "facades-synthesize": Experiment(
+        "label map to facade",
+        "facades",
+        ("--task", "synthesize", "--direction", "BtoA", *GAN),
+        (*SMALL, *CRITIC),
+        size=128,
+        images=1600,
+        measure=synthesized,
+        helpers=("facades-segment-plain",),
+    ),
+    "facades-segment-plain": Experiment(
+        "facade to label map, without a critic",
+        "facades",
+        ("--task", "segment", "--direction", "AtoB", *PLAIN),
+        (*SMALL, *FAST),
+        size=128,
+        images=1200,
+        measure=segmented,
+    ),
+    "nuclei-synthesize": Experiment(
+        "mask to microscopy",
+        "nuclei",
+        ("--task", "synthesize", "--source", "masks", "--target", "images", *GAN),
+        (*SMALL, *CRITIC),
+        size=128,
+        images=1600,
+        measure=synthesized,
+        helpers=("nuclei-segment-plain",),
+    ),
+    "nuclei-segment-plain": Experiment(
+        "microscopy to mask, without a critic",
+        "nuclei",
+        ("--task", "segment", "--source", "images", "--target", "masks", *PLAIN),
+        (*SMALL, *FAST),
+        size=128,
+        images=800,
+        measure=segmented,
+    ),
+    "restore-jpeg": Experiment(
+        "JPEG's traces removed",
+        "bsds500",
+        ("--task", "restore", *GAN),
+        (
+            "task.options.degradation=jpeg",
+            "training.batch_size=8",
+            "generator.options.width=32",
+            "generator.options.blocks=6",
+            "losses.adversarial_weight=0.2",
+            "critic.options.width=24",
+            "critic.options.layers=2",
+        ),
+        size=128,
+        images=1200,
+        measure=restored,
+        twin="restore-jpeg-plain",
+    ),
+    "restore-jpeg-plain": Experiment(
+        "JPEG's traces removed, L1 alone",
+        "bsds500",
+        ("--task", "restore", *PLAIN),
+        (
+            "task.options.degradation=jpeg",
+            "training.batch_size=8",
+            "generator.options.width=32",
+            "generator.options.blocks=6",
+        ),
+        size=128,
+        images=1200,
+        measure=restored,
+    ),
+    "underwater": Experiment(
+        "underwater pictures made clear",
+        "euvp",
+        ("--task", "pair", *GAN),
+        (*SMALL, *CRITIC),
+        size=128,
+        images=900,
+        measure=restored,
+        twin="underwater-plain",
+    ),
+    "underwater-plain": Experiment(
+        "underwater pictures made clear, L1 alone", "euvp", ("--task", "pair", *PLAIN), SMALL, size=128, images=900, measure=restored
+    ),
+}
+"""By name; the order is that in which all of them are run."""

@@ -1,0 +1,235 @@
+"""Conditions that are names: one class of several, or attributes with strengths."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from pixloom.conditions.base import Condition
+from pixloom.data.sources import Record
+from pixloom.errors import ConfigError, DataError, nearest
+
+MOST_LABELS = 1000
+
+STRONGEST = 2.0
+"""An attribute may be asked for at up to so many times its full strength, and a class with up to so much of itself."""
+
+EXCLUSIVE_EXAMPLES = 10
+"""Attributes are taken to exclude each other when no example has two of them, and each of them has at least so many."""
+
+
+@dataclass(frozen=True)
+class Label(Condition):
+    """One class of several, as a share for each: 1 for the class, 0 for the others.
+
+    A value is a name, or shares by name (``{"cat": 0.5, "dog": 0.5}``) for what lies between classes.
+
+    Attributes:
+        names: the classes; none: learnt from the examples.
+    """
+
+    names: tuple[str, ...] = ()
+
+    name: ClassVar[str] = "label"
+    summary: ClassVar[str] = "a class: the column label of an index file, or the folder that a picture lies in"
+    offer: ClassVar[str] = "give it with --label NAME"
+
+    @property
+    def width(self) -> int:
+        """One number per class."""
+        return len(self.names)
+
+    def settled(self, records: Sequence[Record]) -> Self:
+        """With the names of the examples' classes, in alphabetical order."""
+        counts = Counter(record.label for record in records if record.label is not None)
+        if not counts:
+            raise DataError(
+                "the examples have no labels",
+                fix="put the pictures of each class into a folder of its name, or add a column 'label' to the index file",
+            )
+        if self.names:
+            _check_known(self.names, counts, what="label")
+            return self
+        if len(counts) < 2:
+            raise DataError(f"there is only one label, '{next(iter(counts))}'", why="one class steers nothing", fix="leave the label out")
+        if len(counts) > MOST_LABELS:
+            raise DataError(
+                f"there are {len(counts)} labels", why=f"at most {MOST_LABELS} make sense", fix="is the column a name of files?"
+            )
+        return replace(self, names=tuple(sorted(counts)))
+
+    def of(self, record: Record) -> str | None:
+        """The example's class."""
+        return record.label
+
+    def encode(self, value: Any, *, size: tuple[int, int]) -> np.ndarray:
+        """(classes,) float32."""
+        shares = {value: 1.0} if isinstance(value, str) else value
+        return _numbers(self.names, shares, what="label", low=0.0, high=STRONGEST, scale=lambda place, number: number)
+
+    def nothing(self, *, size: tuple[int, int]) -> np.ndarray:
+        """Zeros."""
+        return np.zeros(self.width, np.float32)
+
+
+@dataclass(frozen=True)
+class Attributes(Condition):
+    """Numbers by name, each scaled from what the examples have to [-1, 1]: 2 (v - low) / (high - low) - 1; 0 where it is not stated.
+
+    Attributes that exclude each other are data, not code: where one of a group is asked for, the others that are not stated are
+    set to their lowest.
+
+    Attributes:
+        names: the attributes; none: all that the examples have.
+        low, high: the smallest and largest value of each in the examples.
+        exclusive: groups of names of which only one can hold; None: found in the examples.
+    """
+
+    names: tuple[str, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    exclusive: tuple[tuple[str, ...], ...] | None = None
+
+    name: ClassVar[str] = "attributes"
+    summary: ClassVar[str] = "numbers by name: the other columns of an index file or attribute table"
+    offer: ClassVar[str] = "give them with --attribute NAME=VALUE"
+
+    @property
+    def width(self) -> int:
+        """One number per attribute."""
+        return len(self.names)
+
+    def settled(self, records: Sequence[Record]) -> Self:
+        """With names, ranges and groups."""
+        found = sorted({name for record in records for name in record.attributes})
+        if not found:
+            raise DataError(
+                "the examples have no attributes",
+                fix="add columns of numbers to the index file (index.csv with a column source), or give a list_attr table",
+            )
+        names = self.names or tuple(found)
+        _check_known(names, found, what="attribute")
+        for record in records:
+            if lacking := [name for name in names if name not in record.attributes]:
+                raise DataError(
+                    f"'{record.id}' has no value for '{lacking[0]}'",
+                    where=record.source,
+                    fix="fill the cell of the table, take the row out, or choose attributes: --set conditions.attributes.names=[...]",
+                )
+        if self.low:
+            return self
+        table = np.array([[record.attributes[name] for name in names] for record in records])
+        low, high = table.min(0), table.max(0)
+        if self.names or (low < high).any():
+            varied = [place for place in range(len(names)) if self.names or low[place] < high[place]]
+        else:
+            raise DataError("every attribute has one value only", why="that steers nothing", fix="leave the attributes out")
+        names, table, low, high = tuple(names[place] for place in varied), table[:, varied], low[varied], high[varied]
+        if flat := [name for name, least, most in zip(names, low, high, strict=True) if least == most]:
+            raise DataError(f"the attribute '{flat[0]}' is {low[names.index(flat[0])]:g} in every example", fix="leave it out")
+        exclusive = _exclusive(names, table, high) if self.exclusive is None else self.exclusive
+        for group in exclusive:
+            _check_known(group, names, what="attribute")
+        return replace(self, names=names, low=tuple(map(float, low)), high=tuple(map(float, high)), exclusive=exclusive)
+
+    def of(self, record: Record) -> Mapping[str, float] | None:
+        """The example's numbers of the attributes that are used."""
+        return {name: record.attributes[name] for name in self.names if name in record.attributes} or None
+
+    def encode(self, value: Any, *, size: tuple[int, int]) -> np.ndarray:
+        """(attributes,) float32."""
+
+        def scale(place: int, number: float) -> float:
+            return 2 * (number - self.low[place]) / (self.high[place] - self.low[place]) - 1
+
+        numbers = _numbers(self.names, value, what="attribute", low=-math.inf, high=math.inf, scale=scale)
+        if (strongest := np.abs(numbers).max(initial=0.0)) > STRONGEST + 1e-6:
+            name = self.names[int(np.abs(numbers).argmax())]
+            place = self.names.index(name)
+            raise ConfigError(
+                f"the attribute '{name}' cannot be {value[name]}",
+                why=f"it was between {self.low[place]:g} and {self.high[place]:g} in training; that is {strongest:.3g} times its strength",
+                fix=f"stay within {STRONGEST:g} times that range around its middle",
+            )
+        return self._without_rivals(numbers, stated=set(value))
+
+    def nothing(self, *, size: tuple[int, int]) -> np.ndarray:
+        """Zeros."""
+        return np.zeros(self.width, np.float32)
+
+    def thinned(self, value: Mapping[str, float], *, dropout: float, rng: np.random.Generator) -> Mapping[str, float] | None:
+        """Every attribute on its own is left out as often as the whole."""
+        draws = rng.random(len(self.names))
+        return {name: value[name] for name, draw in zip(self.names, draws, strict=True) if name in value and draw >= dropout} or None
+
+    def _without_rivals(self, numbers: np.ndarray, *, stated: set[str]) -> np.ndarray:
+        for group in self.exclusive or ():
+            wanted = [name for name in group if name in stated and numbers[self.names.index(name)] > 0]
+            if len(wanted) > 1:
+                raise ConfigError(f"'{wanted[0]}' and '{wanted[1]}' exclude each other", fix="ask for one of them")
+            for rival in group:
+                if wanted and rival not in stated:
+                    numbers[self.names.index(rival)] = -1.0
+        return numbers
+
+
+def parse_names(texts: Iterable[str]) -> dict[str, float]:
+    """Numbers by name from ``NAME=VALUE`` texts; a name alone is 1.
+
+    >>> parse_names(["smile=0.5", "young"])
+    {'smile': 0.5, 'young': 1.0}
+
+    Raises:
+        ConfigError: no number.
+    """
+    numbers = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=") if "=" in text else (text, "", "1")
+        try:
+            numbers[name.strip()] = float(value)
+        except ValueError as error:
+            raise ConfigError(f"cannot read '{text}'", why=f"'{value}' is no number", fix="write NAME=VALUE, e.g. smile=1") from error
+    return numbers
+
+
+def _numbers(names: tuple[str, ...], value: Any, *, what: str, low: float, high: float, scale: Any) -> np.ndarray:
+    if not isinstance(value, Mapping) or not value:
+        raise ConfigError(f"{value!r} is no {what}", fix=f"one of: {', '.join(names)}")
+    numbers = np.zeros(len(names), np.float32)
+    for name, number in value.items():
+        if name not in names:
+            raise ConfigError(f"there is no {what} '{name}'", fix=nearest(str(name), names))
+        if isinstance(number, bool) or not isinstance(number, (int, float, np.number)) or not math.isfinite(number):
+            raise ConfigError(f"the {what} '{name}' cannot be {number!r}", fix="give a number")
+        if not low <= number <= high:
+            raise ConfigError(f"the {what} '{name}' cannot be {number:g}", fix=f"give a number from {low:g} to {high:g}")
+        place = names.index(name)
+        numbers[place] = scale(place, float(number))
+    return numbers
+
+
+def _exclusive(names: tuple[str, ...], table: np.ndarray, high: np.ndarray) -> tuple[tuple[str, ...], ...]:
+    """Groups of two-valued attributes of which no example has two, each as large as can be made going through them in order."""
+    holds = table == high
+    two_valued = [
+        place for place in range(len(names)) if len(np.unique(table[:, place])) == 2 and holds[:, place].sum() >= EXCLUSIVE_EXAMPLES
+    ]
+    groups: list[list[int]] = []
+    for place in two_valued:
+        home = next((group for group in groups if not (holds[:, group].any(1) & holds[:, place]).any()), None)
+        if home is None:
+            groups.append([place])
+        else:
+            home.append(place)
+    return tuple(tuple(names[place] for place in group) for group in groups if len(group) > 1)
+
+
+def _check_known(wanted: Iterable[str], known: Iterable[str], *, what: str) -> None:
+    for name in wanted:
+        if name not in set(known):
+            raise DataError(f"no example has the {what} '{name}'", fix=nearest(name, list(known)))
