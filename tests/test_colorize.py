@@ -359,3 +359,16 @@ def test_hints_leave_the_scale_alone():
     hints = painted_hints(np.full((1, 1, 4), (255, 0, 0, 255), np.uint8))
     values = Colorize(hints=True).encode_source(np.zeros((1, 1, 1), np.uint8), {"hints": hints})
     assert np.allclose(values[1:3, 0, 0] * AB_SCALE, [80.09, 67.20], atol=0.1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_lightness_is_the_sources_whatever_colour_is_predicted(dtype):
+    """Even where sRGB has no such colour: chroma gives way, not lightness."""
+    rng = np.random.default_rng(0)
+    most = 1.0 if dtype == np.float32 else float(np.iinfo(dtype).max)
+    source = (rng.random((32, 32, 3)) * most).astype(dtype)
+    output = rng.uniform(-1, 1, (2, 32, 32)).astype(np.float32)
+    ours = Colorize().compose(output, source, {})
+    lightness = [rgb_to_lab((pixels / np.float64(most)).astype(np.float32))[..., 0] for pixels in (source, ours)]
+    assert np.abs(lightness[0] - lightness[1]).max() < {np.uint8: 0.3, np.uint16: 0.02, np.float32: 0.02}[dtype]
+    assert np.abs(ours.astype(float) - source).max() > 0.1 * most

@@ -6,7 +6,7 @@ Nothing is copied. ``FOLDER`` is what ``--data`` names; its layout is in benchma
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,64 @@ def nuclei(data: Path, place: Path) -> Path:
 def euvp(data: Path, place: Path) -> Path:
     """Underwater pictures, bad and good: the first 14, and the last 4."""
     return sides(data / "euvp_mini", place, {"A": "train/A", "B": "train/B"}, is_held_out=lambda number, count: number >= count - 4)
+
+
+def weather(data: Path, place: Path) -> Path:
+    """Skies with three attributes of which one holds: every tenth is held out."""
+    with (data / "weather" / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: row["file"])
+    for number, row in enumerate(rows):
+        link(data / "weather" / row["file"], place / row["file"])
+        row["split"] = "val" if number % 10 == 9 else "train"
+    return listed(place, rows)
+
+
+def skies(data: Path, place: Path) -> Path:
+    """Two folders of skies: every tenth picture of each is held out."""
+    return of_classes(data / "weather" / "train", place, ("cloudy", "sunrise"))
+
+
+def flowers(data: Path, place: Path) -> Path:
+    """Folders of five kinds: every tenth picture of each is held out."""
+    return of_classes(data / "flowers32" / "train", place, ("daisy", "dandelion", "rose", "sunflower", "tulip"))
+
+
+def animals(data: Path, place: Path) -> Path:
+    """Folders of three kinds: every fourth picture of each is held out, for there are few."""
+    return of_classes(data / "afhq_mini" / "train", place, ("cat", "dog", "wild"), every=4)
+
+
+def of_classes(source: Path, place: Path, names: Sequence[str], *, every: int = 10) -> Path:
+    """Links ``place/SPLIT/CLASS/NAME``."""
+    for name in names:
+        for number, path in enumerate(sorted((source / name).iterdir(), key=order)):
+            link(path, place / ("val" if number % every == every - 1 else "train") / name / path.name)
+    return place
+
+
+def described_nuclei(data: Path, place: Path) -> Path:
+    """Masks and microscopy with a sentence on how it was stained, and the maps of single nuclei: every tenth of either kind is held out."""
+    sentences = {"gray": "fluorescence microscopy on a dark ground", "color": "stained tissue in bright light"}
+    with (data / "dsb2018" / "index.csv").open(encoding="utf-8", newline="") as file:
+        listing = sorted(csv.DictReader(file), key=lambda row: row["file_id"])
+    rows = []
+    for kind, text in sentences.items():
+        for number, name in enumerate(row["file_id"] for row in listing if row["kind"] == kind):
+            folders = {"source": "masks", "target": "images", "map": "instances"}
+            for folder in folders.values():
+                link(data / "dsb2018" / folder / "train" / f"{name}.png", place / folder / f"{name}.png")
+            paths = {role: f"{folder}/{name}.png" for role, folder in folders.items()}
+            rows.append({**paths, "text": text, "split": "val" if number % 10 == 9 else "train"})
+    return listed(place, rows)
+
+
+def listed(place: Path, rows: Sequence[Mapping[str, str]]) -> Path:
+    """The folder with an index of some rows."""
+    with (place / "index.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return place
 
 
 def sides(
@@ -139,6 +197,37 @@ DATA_SETS = {
         "every tenth of 440 judged (44); crops of one slide may lie on both sides",
         nuclei,
         public=True,
+    ),
+    "nuclei-described": DataSet(
+        "2018 Data Science Bowl, fluorescence and stained pictures",
+        "CC0",
+        "every tenth of 440 grey and 91 coloured pictures judged (53); crops of one slide may lie on both sides",
+        described_nuclei,
+        public=True,
+    ),
+    "weather": DataSet(
+        "Multi-class Weather Dataset (Ajayi, 2018): cloudy, shine, sunrise",
+        "CC BY 4.0, not verified; kept private",
+        "every tenth of 602 judged (60)",
+        weather,
+    ),
+    "skies": DataSet(
+        "Multi-class Weather Dataset (Ajayi, 2018): cloudy and sunrise",
+        "CC BY 4.0, not verified; kept private",
+        "every tenth of 429 judged (20 cloudy ones, beside 22 sunrises)",
+        skies,
+    ),
+    "flowers": DataSet(
+        "Flowers of five kinds at 32 px, from the TensorFlow flower set",
+        "CC BY of the single photos, not verified",
+        "every tenth of 2,000 judged (200)",
+        flowers,
+    ),
+    "animals": DataSet(
+        "AFHQ (Choi et al., 2020), a sample: cats, dogs, wild animals",
+        "CC BY-NC 4.0",
+        "every fourth of 42 judged (10)",
+        animals,
     ),
     "euvp": DataSet("EUVP (Islam et al., 2020), a sample of its test pairs", "research use; its repository: MIT", "14 pairs and 4", euvp),
 }

@@ -6,6 +6,7 @@ from benchmarks.tasks.cases import Experiment
 from benchmarks.tasks.enlarging import enlarged
 from benchmarks.tasks.measures import colorized, inpainted, restored, segmented
 from benchmarks.tasks.reading import synthesized
+from benchmarks.tasks.steering import edited, steered
 
 GAN, PLAIN = ("--recipe", "pix2pix"), ("--recipe", "regression")
 
@@ -24,6 +25,18 @@ LARGE = (
     "losses.pixel_weight=1",
 )
 """For super-resolution: pictures of 321 rows are cut at nearly their own size."""
+
+EDIT = (
+    "generator.options.width=32",
+    "generator.options.blocks=4",
+    "critic.options.width=32",
+    "losses.adversarial=least-squares",
+    "training.batch_size=8",
+    "training.num_critic=1",
+    "generator_optimizer.learning_rate=3e-4",
+    "critic_optimizer.learning_rate=3e-4",
+)
+"""StarGAN's with half the width, and least squares for WGAN-GP, whose critic takes five steps for each of the generator's."""
 
 CAMVID = ("--task", "segment", "--source", "images", "--target", "masks")
 LABELS = ("task.options.ignore=Unlabelled",)
@@ -188,6 +201,29 @@ EXPERIMENTS = {
         size=128,
         images=1200,
         measure=restored,
+    ),
+    "steered": Experiment(
+        "mask to microscopy, steered by a sentence and a map of single nuclei",
+        "nuclei-described",
+        ("--task", "pair", "--condition", "text,map", *GAN),
+        (*SMALL, *CRITIC, "conditions.map.edges=true", "training.condition_dropout=0.2"),
+        size=96,
+        images=3200,
+        measure=steered,
+    ),
+    "edit-weather": Experiment(
+        "a sky made cloudy, bright, or a sunrise", "weather", ("--task", "edit"), EDIT, size=64, images=6400, measure=edited
+    ),
+    "edit-flowers": Experiment("a flower of another kind", "flowers", ("--task", "edit"), EDIT, size=32, images=16000, measure=edited),
+    "edit-animals": Experiment("an animal of another kind", "animals", ("--task", "edit"), EDIT, size=64, images=4000, measure=edited),
+    "stylize-sunrise": Experiment(
+        "cloudy skies as sunrises, unpaired",
+        "skies",
+        ("--task", "stylize"),
+        (*EDIT, "task.options.to=sunrise"),
+        size=64,
+        images=4800,
+        measure=edited,
     ),
     "underwater": Experiment(
         "underwater pictures made clear",

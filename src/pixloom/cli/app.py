@@ -279,7 +279,7 @@ def inspect(
 
 @app.command()
 def recipes(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the recipes and tasks."""
+    """List the recipes, tasks and conditions."""
     from pixloom.cli import work
 
     work.recipes(as_json=as_json)

@@ -108,12 +108,14 @@ def inspect(place: Mapping[str, Any], *, task: str | None, preview: Path | None,
 
 
 def recipes(*, as_json: bool) -> None:
-    """List recipes and tasks."""
+    """List recipes, tasks and conditions."""
+    from pixloom.conditions import CONDITIONS
     from pixloom.tasks import TASKS
 
     tree = {
         "recipes": {name: (function.__doc__ or "").strip().splitlines()[0] for name, function in RECIPES.items()},
         "tasks": {name: task.summary for name, task in TASKS.items()},
+        "conditions": {name: condition.summary for name, condition in CONDITIONS.items()} | {"noise": "chance, by --seed at use"},
     }
     if as_json:
         typer.echo(json.dumps(tree, indent=1))

@@ -27,6 +27,8 @@ _XYZ_FROM_RGB = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0
 _RGB_FROM_XYZ = np.linalg.inv(_XYZ_FROM_RGB.astype(np.float64)).astype(np.float32)
 _WHITE = np.array([0.95047, 1.0, 1.08883], dtype=np.float32)
 _DELTA = np.float32(6 / 29)
+_OUTSIDE = 1e-5  # of linear light: a hundredth of a grey level of 8 bits, even in the dark
+_HALVINGS = 10  # to a thousandth of the chroma
 
 READERS = 8
 
@@ -178,13 +180,34 @@ def rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
 
 
 def lab_to_rgb(lab: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`rgb_to_lab`, clipped to [0, 1]."""
+    """The inverse of :func:`rgb_to_lab`, in [0, 1]; what sRGB cannot show keeps its L and its hue, and loses chroma until sRGB can."""
+    linear = _linear(lab)
+    outside = ((linear < -_OUTSIDE) | (linear > 1 + _OUTSIDE)).any(-1)
+    if outside.any():
+        linear[outside] = _linear(_within(lab[outside]))
+    linear = np.clip(linear, 0, 1)
+    rgb: np.ndarray = np.where(linear > 0.0031308, 1.055 * linear ** np.float32(1 / 2.4) - 0.055, linear * 12.92).astype(np.float32)
+    return rgb
+
+
+def _linear(lab: np.ndarray) -> np.ndarray:
+    """CIE Lab (..., 3) as linear sRGB, outside [0, 1] where sRGB has no such colour."""
     fy = (lab[..., 0] + 16) / 116
     f = np.stack([fy + lab[..., 1] / 500, fy, fy - lab[..., 2] / 200], axis=-1)
     ratio = np.where(f > _DELTA, f**3, 3 * _DELTA**2 * (f - np.float32(4 / 29)))
-    linear = np.clip((ratio * _WHITE).astype(np.float32) @ _RGB_FROM_XYZ.T, 0, 1)
-    rgb: np.ndarray = np.where(linear > 0.0031308, 1.055 * linear ** np.float32(1 / 2.4) - 0.055, linear * 12.92).astype(np.float32)
-    return rgb
+    linear: np.ndarray = (ratio * _WHITE).astype(np.float32) @ _RGB_FROM_XYZ.T
+    return linear
+
+
+def _within(lab: np.ndarray) -> np.ndarray:
+    """Colours (n, 3) with as much of their chroma as sRGB can show at their lightness, found by halving."""
+    low, high = np.zeros(len(lab), np.float32), np.ones(len(lab), np.float32)
+    for _ in range(_HALVINGS):
+        share = (low + high) / 2
+        linear = _linear(np.concatenate([lab[:, :1], lab[:, 1:] * share[:, None]], axis=1))
+        fits = ((linear >= -_OUTSIDE) & (linear <= 1 + _OUTSIDE)).all(-1)
+        low, high = np.where(fits, share, low), np.where(fits, high, share)
+    return np.concatenate([lab[:, :1], lab[:, 1:] * low[:, None]], axis=1)
 
 
 def _as_rgb(pixels: Pixels) -> Pixels:
