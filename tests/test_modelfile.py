@@ -77,7 +77,7 @@ def test_the_folder_is_three_files_of_plain_content(model):
     tree = json.loads((model / DESCRIPTION).read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert tree["sha256"] == checksum(model / WEIGHTS)
     assert tree["facts"]["validation"]["psnr"] == "inf"
-    options = {"source_channels": 2, "target_channels": 3, "width": 4, "norm": "batch", "noise_channels": 0, "head": "tanh"}
+    options = {"source_channels": 2, "target_channels": 3, "width": 4, "norm": "batch", "noise_channels": 0, "head": "tanh", "conditions": {}, "injection": "planes"}
     assert tree["generator"]["options"] == options
     assert load_file(model / WEIGHTS)
 
@@ -86,7 +86,7 @@ def test_every_option_of_the_network_is_written_down(tmp_path):
     """Defaults too: a later version may choose others."""
     network = trained("resnet")
     described = describe_generator("resnet", network)
-    own = {"blocks", "width", "norm", "dropout", "noise_channels", "head"}
+    own = {"blocks", "width", "norm", "dropout", "noise_channels", "head", "conditions", "injection"}
     assert set(described.options) == {"source_channels", "target_channels"} | own
     assert build("resnet", described.options).options == network.options
 

@@ -57,7 +57,7 @@ def spy(translate: Translator) -> list[tuple[int, int]]:
     worked: list[tuple[int, int]] = []
     run = translate.runtime.run
 
-    def noted(source: np.ndarray, *, seed: int) -> np.ndarray:
+    def noted(source: np.ndarray, *, condition=None, seed: int) -> np.ndarray:
         worked.append(source.shape[2:])
         return run(source, seed=seed)
 
@@ -302,7 +302,7 @@ def test_a_batch_goes_through_in_parts_where_it_has_too_many_pixels(monkeypatch)
     expected = translate.generate(values)
     monkeypatch.setattr(translator, "MAX_PIXELS_AT_ONCE", 2 * 16 * 32)
     batches, run = [], translate.runtime.run
-    monkeypatch.setattr(translate.runtime, "run", lambda source, *, seed: batches.append(len(source)) or run(source, seed=seed))
+    monkeypatch.setattr(translate.runtime, "run", lambda source, *, condition=None, seed: batches.append(len(source)) or run(source, seed=seed))
     assert np.allclose(translate.generate(values), expected, atol=1e-5)
     assert batches == [2, 2, 1]
 
@@ -381,7 +381,7 @@ def test_a_large_picture_with_a_wrong_seed_or_too_little_memory_is_refused_as_a_
     picture = Picture(noise(200, 333, 3))
     with pytest.raises(ConfigError, match="seed"):
         translate.translate(picture, size="native", seed=-1)
-    monkeypatch.setattr(translate.runtime, "run", lambda source, *, seed: np.empty(10**15))
+    monkeypatch.setattr(translate.runtime, "run", lambda source, *, condition=None, seed: np.empty(10**15))
     with pytest.raises(ImageError, match="333 x 200 pixels need more memory"):
         translate.translate(picture, size="native")
 

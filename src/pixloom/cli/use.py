@@ -47,8 +47,8 @@ def translate(
     working_size, channels = _working_size(size), translator.output_channels
     given = {name: place for name, place in beside.items() if place is not None}
     shown = _stated(stated)
-    translator.check_takes([*given, *shown])
-    translator.check_stated(shown)
+    translator.beside.check([*given, *shown])
+    translator.beside.check_stated(shown)
     jobs = find_jobs(
         inputs,
         out=out,

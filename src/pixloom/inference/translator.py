@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pixloom.conditions import STATED, build_conditions
+from pixloom.conditions import build_conditions
 from pixloom.errors import ConfigError, ImageError, ModelError, OutputError, PixloomError
 from pixloom.images import MAX_PIXELS, Picture, as_picture, from_model, resize, to_depth, to_model, to_pil, with_channels
 from pixloom.images.picture import fits_pil
 from pixloom.inference.choice import find_model as find_model
 from pixloom.inference.choice import open_model
+from pixloom.inference.given import Beside
+from pixloom.inference.given import as_given as as_given
 from pixloom.inference.runtimes import Runtime, TorchRuntime
 from pixloom.inference.tiling import MAX_PIXELS_AT_ONCE, Progress, Tiling, bands, choose_tiling, plan_tiles, tiled
 from pixloom.modelfile import DESCRIPTION, ModelDescription, load_model, read_description, save_model
@@ -72,6 +74,7 @@ class Translator:
         self.description = description
         self.task: Task = build_task(description.task)
         self.conditions = build_conditions(description.conditions, dropout=description.condition_dropout)
+        self.beside = Beside(self.task, self.conditions)
         self.index = index
         if index and not self.task.makes_labels:
             raise ConfigError(f"the task '{self.task.name}' makes no label maps, so there are no ids", fix="leave --index out")
@@ -222,37 +225,17 @@ class Translator:
             ImageError: the picture has channels that the model does not take, or what is given is missing or of another size.
         """
         picture, given = self.accept(picture), {**self.task.wanted(), **(given or {})}
-        self._check_given(given, size=picture.pixels.shape[:2])
-        stated = {name: value for name, value in given.items() if name in self.conditions.names}
-        own = self.task.accepted(picture.pixels, {name: value for name, value in given.items() if name not in stated})
-        vectors = {name: value for name, value in stated.items() if name not in self.conditions.folders}
-        encoded = self.conditions.encode(vectors, size=(1, 1))
-        condition = {kind: values for kind, values in encoded.items() if kind not in self.conditions.folders}
-        given = {**own, **stated}
+        self.beside.check(given)
+        self.beside.check_sizes(given, size=picture.pixels.shape[:2])
+        given = {**self.task.accepted(picture.pixels, self.beside.of_task(given)), **self.beside.stated(given)}
+        condition = self.beside.vectors(given)
         at_own_size = size == "native" or (self.task.native and size == "trained")
         if at_own_size and self.task.local and _is_large(self._made_size(picture.pixels)):
             return Prepared(picture, None, given, condition)
         pixels = self._at_working_size(picture.pixels, size)
-        height, width = pixels.shape[:2]
-        near = {
-            name: extra if extra.shape[:2] == (height, width) else self.task.fit_given(name, extra, height=height, width=width)
-            for name, extra in own.items()
-        }
-        source = self.task.encode_source(pixels, near)
-        return Prepared(picture, np.concatenate([source, *self._planes(stated, size=source.shape[1:])]), given, condition)
-
-    def _resized(self, given: Given, *, height: int, width: int) -> Given:
-        """The conditions among what is given that are pictures, at a size."""
-        nearest = self.conditions.nearest
-        return {name: resize(given[name], height=height, width=width, nearest=nearest[name]) for name in nearest if name in given}
-
-    def _planes(self, stated: Given, *, size: tuple[int, ...]) -> list[np.ndarray]:
-        """The conditions that are pictures, each (channels, height, width), in the order of the network's."""
-        if not self.conditions.folders:
-            return []
-        height, width = size
-        encoded = self.conditions.encode(self._resized(stated, height=height, width=width), size=(height, width))
-        return [encoded[kind] for kind in self.conditions.folders]
+        source = self.task.encode_source(pixels, self.beside.fitted(given, height=pixels.shape[0], width=pixels.shape[1]))
+        values = np.concatenate([source, *self.beside.planes(given, size=source.shape[1:])])
+        return Prepared(picture, values, given, condition)
 
     def generate(
         self,
@@ -325,13 +308,7 @@ class Translator:
         height, width = values.shape[-2:]
         signature = self.runtime.signature
         padded = pad(values, multiple=signature.size_multiple, least=signature.min_size)
-        first = int(self.description.generator.options["source_channels"])
-        spatial = {}
-        for kind, channels in self.conditions.widths.items():
-            if kind in self.conditions.folders:
-                spatial[kind] = np.ascontiguousarray(padded[:, first : first + channels], dtype=np.float32)
-                first += channels
-        source = np.ascontiguousarray(padded[:, : int(self.description.generator.options["source_channels"])], dtype=np.float32)
+        source, spatial = self.beside.parted(padded, source_channels=int(self.description.generator.options["source_channels"]))
         return self.runtime.run(source, condition={**condition, **spatial}, seed=seed)[..., :height, :width]
 
     def _through_bands(
@@ -339,9 +316,9 @@ class Translator:
     ) -> np.ndarray:
         """The translation of a large picture at its own size, band by band: only one row of tiles is ever held as floats."""
         tiling, pixels = self._tiling, prepared.picture.pixels
-        given = {name: value for name, value in prepared.given.items() if name not in self.conditions.names}
+        given = self.beside.of_task(prepared.given)
         height, width = self._made_size(pixels)
-        beside = self._resized(prepared.given, height=height, width=width)
+        beside = self.beside.resized(prepared.given, height=height, width=width)
         result = np.empty((height, width, self._composed_channels), pixels.dtype)
         with _explained((height, width)):
             rows, columns = plan_tiles(height, width, tile=tiling.tile, margin=tiling.margin, multiple=tiling.multiple, blend=tiling.blend)
@@ -349,7 +326,7 @@ class Translator:
             def read(down: slice, across: slice) -> np.ndarray:
                 source = self.task.encode_part(pixels, given, down, across)
                 stated = {name: picture[down, across] for name, picture in beside.items()}
-                return np.concatenate([source, *self._planes(stated, size=source.shape[1:])])[None]
+                return np.concatenate([source, *self.beside.planes(stated, size=source.shape[1:])])[None]
 
             for kept, band in bands(
                 lambda part: self._run(part, condition, seed=seed), read, rows=rows, columns=columns, progress=progress
@@ -366,47 +343,6 @@ class Translator:
         if self.index:
             return Picture(self.task.indexed(pixels), notes=source.notes if note is None else (*source.notes, note))
         return _finished(pixels, source, keep_alpha=keep_alpha, note=note)
-
-    def check_takes(self, given: Iterable[str]) -> None:
-        """Refuse what the task does not take beside a picture, and the lack of what it does.
-
-        Raises:
-            ConfigError: naming it.
-        """
-        names = set(given)
-        for name in sorted(names.difference(self.task.takes, self.task.optional, self.conditions.names)):
-            option = {"attributes": "attribute"}.get(name, name)
-            raise ConfigError(f"the task '{self.task.name}' takes no {name}, as it was learnt", fix=f"leave --{option} out")
-        stated = [*self.task.wanted(), *(name for name in self.conditions.names if name in names)]
-        self.conditions.check(stated)
-        if self.task.between and not stated:
-            raise ConfigError(
-                "it is not said what the pictures are to show", fix="; or ".join(kind.offer for kind in self.conditions.kinds)
-            )
-        for name in self.task.takes:
-            if name not in names:
-                raise ConfigError(f"the task '{self.task.name}' needs a {name} beside the picture", fix=f"give it with --{name}")
-
-    def check_stated(self, stated: Given) -> None:
-        """Refuse names that the model does not know, before any picture is read.
-
-        Raises:
-            ConfigError: naming the nearest that it does.
-        """
-        self.conditions.encode({name: value for name, value in stated.items() if name in STATED}, size=(1, 1))
-
-    def _check_given(self, given: Given, *, size: tuple[int, ...]) -> None:
-        self.check_takes(given)
-        for name in given:
-            if name in self.conditions.names and name not in self.conditions.folders:
-                continue
-            if given[name].shape[:2] != size:
-                height, width = given[name].shape[:2]
-                raise ImageError(
-                    f"the {name} has another size than the picture",
-                    why=f"{width} x {height} and {size[1]} x {size[0]} pixels",
-                    fix=f"give a {name} of the picture's size",
-                )
 
     def _at_working_size(self, source: np.ndarray, size: Size) -> np.ndarray:
         if self.task.native and size not in ("trained", "native"):
@@ -445,17 +381,6 @@ class Translator:
         picture = Picture(pixels=from_model(values, dtype=np.float32), alpha=None, notes=())
         translated = self.translate(picture, size=size, seed=seed, given=as_given(given))
         return torch.from_numpy(to_model(translated.pixels)).to(images)
-
-
-def as_given(given: Mapping[str, Any] | None) -> Given:
-    """What is given beside a picture: pictures, whatever they are given as, as pixels, with transparency as their last channel; and names,
-    numbers and texts as they are.
-    """
-    stated = {name: value for name, value in (given or {}).items() if name in STATED or isinstance(value, (list, tuple))}
-    pictures = {name: as_picture(thing) for name, thing in (given or {}).items() if name not in stated}
-    return stated | {
-        name: picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha]) for name, picture in pictures.items()
-    }
 
 
 def working_size(height: int, width: int, *, short_side: int, multiple: int = 1) -> tuple[int, int]:

@@ -36,6 +36,10 @@ GLANCE = 128
 """Pixels of the short side at which a JPEG is looked at for colour, at least."""
 
 
+MOST_GLANCED = 10_000
+"""So many training pictures are looked at for grey ones, which takes about a minute; in a larger set some grey ones do no harm."""
+
+
 @dataclass(frozen=True)
 class Colorize(Task):
     """Lightness L (scaled to L / 50 - 1) to colour (a, b) / 110, in CIE Lab under D65 (CIE 15:2004), or to RGB in [-1, 1].
@@ -66,10 +70,11 @@ class Colorize(Task):
         return ("hints",) if self.hints else ()
 
     def unfit(self, records: Sequence[Record]) -> Mapping[str, str]:
-        """Pictures without colour."""
+        """Pictures without colour, among the first :data:`MOST_GLANCED`."""
+        glanced = records[:MOST_GLANCED]
         with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda record: is_grey(record.source), records)
-            return {record.id: "grey, with no colour to learn" for record, grey in zip(records, found, strict=True) if grey}
+            found = pool.map(lambda record: is_grey(record.source), glanced)
+            return {record.id: "grey, with no colour to learn" for record, grey in zip(glanced, found, strict=True) if grey}
 
     def channels(self, source: int, target: int | None) -> tuple[int, int]:
         """L, and three of hints, in; a and b, or red, green and blue out."""
