@@ -258,7 +258,7 @@ def test_a_task_and_a_method_that_do_not_go_together(tmp_path):
     data = write_domains(tmp_path / "data")
     with pytest.raises(ConfigError, match="cannot be learnt by the method 'conditional'") as caught:
         make_plan(str(data), task="edit", recipe_name="pix2pix", size=16, images=8)
-    assert "--recipe stargan" in str(caught.value)
+    assert "--recipe retouch" in str(caught.value)
     with pytest.raises(ConfigError, match="cannot be learnt by the method 'multidomain'"):
         make_plan(str(data), task="colorize", recipe_name="stargan", size=16, images=8, settings={"critic.options.layers": 1})
     rows = [f"{name}/{n}.png,{name},{name}" for name in ("red", "blue") for n in range(10)]

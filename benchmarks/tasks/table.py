@@ -26,18 +26,6 @@ LARGE = (
 )
 """For super-resolution: pictures of 321 rows are cut at nearly their own size."""
 
-EDIT = (
-    "generator.options.width=32",
-    "generator.options.blocks=4",
-    "critic.options.width=32",
-    "losses.adversarial=least-squares",
-    "training.batch_size=8",
-    "training.num_critic=1",
-    "generator_optimizer.learning_rate=3e-4",
-    "critic_optimizer.learning_rate=3e-4",
-)
-"""StarGAN's with half the width, and least squares for WGAN-GP, whose critic takes five steps for each of the generator's."""
-
 CAMVID = ("--task", "segment", "--source", "images", "--target", "masks")
 LABELS = ("task.options.ignore=Unlabelled",)
 
@@ -212,15 +200,15 @@ EXPERIMENTS = {
         measure=steered,
     ),
     "edit-weather": Experiment(
-        "a sky made cloudy, bright, or a sunrise", "weather", ("--task", "edit"), EDIT, size=64, images=6400, measure=edited
+        "a sky made cloudy, bright, or a sunrise", "weather", ("--task", "edit"), (), size=64, images=6400, measure=edited
     ),
-    "edit-flowers": Experiment("a flower of another kind", "flowers", ("--task", "edit"), EDIT, size=32, images=16000, measure=edited),
-    "edit-animals": Experiment("an animal of another kind", "animals", ("--task", "edit"), EDIT, size=64, images=4000, measure=edited),
+    "edit-flowers": Experiment("a flower of another kind", "flowers", ("--task", "edit"), (), size=32, images=16000, measure=edited),
+    "edit-animals": Experiment("an animal of another kind", "animals", ("--task", "edit"), (), size=64, images=4000, measure=edited),
     "stylize-sunrise": Experiment(
         "cloudy skies as sunrises, unpaired",
         "skies",
         ("--task", "stylize"),
-        (*EDIT, "task.options.to=sunrise"),
+        ("task.options.to=sunrise",),
         size=64,
         images=4800,
         measure=edited,

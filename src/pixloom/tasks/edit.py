@@ -21,7 +21,7 @@ class Edit(Task):
     name: ClassVar[str] = "edit"
     summary: ClassVar[str] = "a picture with another class or other attributes; train on folders of classes, or a table of attributes"
     between: ClassVar[bool] = True
-    recipe: ClassVar[str] = "stargan"
+    recipe: ClassVar[str] = "retouch"
     pixel_loss: ClassVar[bool] = False
 
     def channels(self, source: int, target: int | None) -> tuple[int, int]:
