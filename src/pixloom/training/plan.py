@@ -136,7 +136,7 @@ def make_plan(
     config = override(
         recipe(recipe_name, size=smallest),
         {"data.size": size}
-        | _settings_of(task, direction=direction, settings=settings)
+        | _settings_of(task, direction=direction, settings=settings, base=recipe(recipe_name, size=smallest))
         | _settings_for(conditions)
         | base
         | {key: value for key, value in wishes.items() if value is not None}
@@ -145,11 +145,13 @@ def make_plan(
     return complete(config, reasons=tuple(reasons))
 
 
-def _settings_of(task: str, *, direction: Direction | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a task with these options wants otherwise than a recipe has it."""
+def _settings_of(task: str, *, direction: Direction | None, settings: Mapping[str, Any], base: RunConfig) -> dict[str, Any]:
+    """What a task with these options wants otherwise than a recipe has it; of its wishes for a critic those that this one can fulfil."""
     prefix = "task.options."
     options = {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
-    return build_task(TaskConfig(name=task, direction=direction, options=options)).settings()
+    wishes = build_task(TaskConfig(name=task, direction=direction, options=options)).settings()
+    critic = settings.get("critic.name", None if base.critic is None else base.critic.name)
+    return {key: value for key, value in wishes.items() if not key.startswith("critic.") or critic == "patch"}
 
 
 def _settings_for(conditions: Sequence[str]) -> dict[str, Any]:
