@@ -153,12 +153,12 @@ def test_the_head_makes_pictures_or_shares_of_the_same_maps(name):
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_noise_is_an_input(name):
-    network = small(name, noise_channels=4).eval()
+    network = small(name, noise_channels=4, injection="film").eval()
     assert network.noise_channels == 4
     x, _ = pair()
     z = torch.randn(2, 4)
     assert torch.equal(network(x, noise=z), network(x, noise=z))
-    assert not torch.equal(network(x, noise=z), network(x, noise=-z))
+    assert (network(x, noise=z) - network(x, noise=-z)).abs().max() > 1e-4
     for wrong in (None, torch.randn(2, 3), torch.randn(1, 4)):
         with pytest.raises(ConfigError, match="noise"):
             network(x, noise=wrong)
@@ -659,3 +659,24 @@ for name in NETWORKS:
     torch.compile(network, backend="eager", fullgraph=True, dynamic=False)(*given)
 """
     subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True)
+
+
+def test_a_shifted_critic_begins_its_stride_anywhere_in_training_only():
+    critic = small("patch", layers=1, shift=3)
+    x, y = pair()
+    assert critic.min_size == 3 * 2 + 3
+    critic.eval()
+    assert torch.equal(critic(x, y).logits[0], critic(x, y).logits[0])
+    assert critic(x, y).logits[0].shape[2] == 32 // 2 - 2
+    critic.train()
+    seen = {tuple(critic(x, y).logits[0].flatten()[:4].tolist()) for _ in range(60)}
+    assert len(seen) > 8  # of the 16 places
+    assert critic(x, y).logits[0].shape[2] == (32 - 3) // 2 - 2
+
+
+def test_unfolding_begins_even():
+    network = small("shuffle", factor=4)
+    L.initialize(network)
+    groups = network.exit.weight.view(3, 16, -1)
+    assert torch.equal(groups, groups[:, :1].expand_as(groups))
+    assert groups.std() > 0

@@ -29,11 +29,9 @@ def edited(case: Case) -> Found:
     figures[RUN] |= {f"{name}, real against real": (floor, None, None) for name, floor in result.floors.items()}
     accuracy = next(name for name in figures[RUN] if name.startswith("target_accuracy"))
     distance = next(name for name in figures[RUN] if name.startswith("kid"))
-    needs = {
-        "read as what was asked for more often than the input": value(figures, RUN, accuracy) > value(figures, INPUT, accuracy) + 0.1,
-        "nearer to real pictures of what was asked for than the input (KID)": value(figures, RUN, distance)
-        < value(figures, INPUT, distance),
-    }
+    needs = {"read as what was asked for more often than the input": value(figures, RUN, accuracy) > value(figures, INPUT, accuracy) + 0.1}
+    if config.task.name == "stylize":  # else all classes are asked for together, and the inputs are such a mixture themselves
+        needs["nearer to the style than the input (KID)"] = value(figures, RUN, distance) < value(figures, INPUT, distance)
     return Found(figures, result.count, result.protocol["metrics"], needs, every_domain(case))
 
 

@@ -292,13 +292,13 @@ def _what_steers_it(description: ModelDescription) -> str:
     if not conditions.kinds:
         return ""
     lines = [f"- {kind.name}: {kind.offer}{_names_of(kind)}" for kind in conditions.kinds]
-    needed = "all of them must be given" if not description.condition_dropout else "each may be left out"
+    task, free = build_task(description.task), description.condition_dropout > 0
+    needed = "at least one must be given" if task.between and not task.wanted() else "each may be left out" if free else "all must be given"
     return "\n".join(["", f"What steers it besides the source ({needed}):", "", *lines, ""])
 
 
 def _names_of(kind: Condition) -> str:
-    names = getattr(kind, "names", ())
-    return f" ({', '.join(names[:20])}{', ...' if len(names) > 20 else ''})" if names else ""
+    return f" ({', '.join(kind.known[:20])}{', ...' if len(kind.known) > 20 else ''})" if kind.known else ""
 
 
 def _as_list(content: Any, indent: str = "") -> str:

@@ -67,20 +67,22 @@ def regression(size: int) -> RunConfig:
 def stargan(size: int) -> RunConfig:
     """StarGAN, as published (Choi et al., "StarGAN: Unified GANs for Multi-Domain Image-to-Image Translation", CVPR 2018).
 
-    ResNet generator with 6 blocks and instance norm that sees the wanted domain as planes beside the picture, PatchGAN of six layers
-    without normalisation whose features also classify, WGAN-GP, cycle x 10, classification x 1, Adam 1e-4 (0.5, 0.999), batch 16, one
-    generator step for five of the critic, mirrored crops; the rate falls linearly over the second half.
+    ResNet generator with 6 blocks and instance norm that the wanted domain modulates (FiLM), PatchGAN of six layers without normalisation
+    whose features also classify, WGAN-GP, cycle x 10, classification x 1, Adam 1e-4 (0.5, 0.999), batch 16, one generator step for five
+    of the critic, mirrored crops; the rate falls linearly over the second half.
 
     Score to expect: RaFD expressions at 128 px, classification error of the edited pictures 2.12 % (table 2).
-    Deviations: the critic has as many layers as fit the picture where it is smaller than 128 px, and classifies by a mean over its last
-    features instead of a convolution of their size; conditions are left out of one example in ten, so that not all need be stated.
+    Deviations: the domain is not stacked on the picture as constant planes, which instance norm behind mirrored borders subtracts (the
+    authors' code lets them in through zero padding and the norm's own scale); the critic has as many layers as fit the picture where it is
+    smaller than 128 px, and classifies by a mean over its last features instead of a convolution of their size; conditions are left out of
+    one example in ten, so that not all need be stated.
     """
     layers = max(1, min(6, unet_depth(size) - 2))
     return RunConfig(
         recipe="stargan",
         data=DataConfig(size=size),
         method="multidomain",
-        generator=NetworkConfig(name="resnet", options={"blocks": 6, "norm": "instance", "injection": "planes"}),
+        generator=NetworkConfig(name="resnet", options={"blocks": 6, "norm": "instance", "injection": "film"}),
         critic=NetworkConfig(name="patch", options={"layers": layers, "norm": "none", "conditioning": "classifier"}),
         losses=LossConfig(adversarial="wasserstein", critic_weight=1.0),
         generator_optimizer=OptimizerConfig(learning_rate=1e-4),

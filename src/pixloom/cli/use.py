@@ -59,7 +59,7 @@ def translate(
         overwrite=overwrite,
         given=given,
         optional=(*translator.task.optional, *(translator.conditions.names if translator.conditions.dropout else ())),
-        exact=translator.task.makes_labels,
+        exact=translator.task.exact,
     )
     report = translate_files(
         translator,

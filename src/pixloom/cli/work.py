@@ -162,9 +162,22 @@ def _finish(result: Any) -> None:
     if result.preview is not None:
         typer.echo(f"before and after (source, output, target): {result.preview}")
     if result.model is not None:
-        typer.echo(f"use it: pixloom translate {result.folder} PICTURES --out translated")
+        typer.echo(f"use it: pixloom translate {result.folder} PICTURES --out translated{_options_of(result.model)}")
     if result.signal is not None:
         raise typer.Exit(128 + result.signal)
+
+
+def _options_of(model: Path) -> str:
+    """What a translation with a model has to be given beside pictures."""
+    from pixloom.conditions import build_conditions
+    from pixloom.modelfile import read_description
+    from pixloom.tasks import build_task
+
+    description, _ = read_description(model)
+    task = build_task(description.task)
+    conditions = build_conditions(description.conditions, dropout=description.condition_dropout)
+    asked = [] if task.wanted() else [kind.example for kind in conditions.kinds]
+    return "".join(f" {option}" for option in (*(f"--{name} FILE" for name in task.takes), *asked))
 
 
 def _comparison(evaluation: Any) -> list[str]:

@@ -42,6 +42,16 @@ class Condition(ABC):
         return None
 
     @property
+    def example(self) -> str:
+        """An option of the command line that states it."""
+        return self.offer.rpartition(" with ")[2]
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The names that it knows, where it knows any."""
+        return ()
+
+    @property
     @abstractmethod
     def width(self) -> int:
         """Numbers, channels or known words; at least 1 once it is settled."""

@@ -44,6 +44,16 @@ class Label(Condition):
         """One number per class."""
         return len(self.names)
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The names."""
+        return self.names
+
+    @property
+    def example(self) -> str:
+        """The option with the last name."""
+        return f"--label '{self.names[-1]}'"
+
     def settled(self, records: Sequence[Record]) -> Self:
         """With the names of the examples' classes, in alphabetical order."""
         counts = Counter(record.label for record in records if record.label is not None)
@@ -103,6 +113,16 @@ class Attributes(Condition):
     def width(self) -> int:
         """One number per attribute."""
         return len(self.names)
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The names."""
+        return self.names
+
+    @property
+    def example(self) -> str:
+        """The option with the last name."""
+        return f"--attribute '{self.names[-1]}={self.high[-1]:g}'"
 
     def settled(self, records: Sequence[Record]) -> Self:
         """With names, ranges and groups."""

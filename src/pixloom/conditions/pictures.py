@@ -49,6 +49,11 @@ class Map(Condition):
         return 1 if self.edges else len(self.vocabulary.kept)
 
     @property
+    def known(self) -> tuple[str, ...]:
+        """The classes."""
+        return tuple(label.name for label in self.classes)
+
+    @property
     def vocabulary(self) -> Classes:
         """The codec of the maps."""
         return classes_of(self.classes)

@@ -52,6 +52,11 @@ class Text(Condition):
         """Known words, or the dimensions of the vector."""
         return len(self.words) if self.encoder is None else self.dimensions
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The words, most frequent first."""
+        return self.words
+
     def settled(self, records: Sequence[Record]) -> Self:
         """With the words of the examples' texts, or the size of the encoder's vectors."""
         texts = [record.text for record in records if record.text]

@@ -368,7 +368,7 @@ def _index(request: Request) -> Listing:
                 name,
                 path.parent / row.source,
                 path.parent / row.target if row.target else None,
-                label=row.label,
+                label=row.label or domain_of(PurePath(row.source)),
                 attributes=row.attributes,
                 text=row.text,
                 pictures=_pictures_of(row, request.beside, index=path),
@@ -414,7 +414,9 @@ def _side_names(request: Request) -> tuple[str, str]:
         "which folder holds the sources and which the targets?",
         where=request.root,
         why=f"the folders are {_quoted(folders)}" if folders else "the pictures lie in no sub-folder",
-        fix="set data.source_folder and data.target_folder to two of them",
+        fix=f"name two of them, e.g. --source {folders[0]} --target {folders[1]}"
+        if len(folders) > 1
+        else "name them: --source X --target Y",
     )
 
 

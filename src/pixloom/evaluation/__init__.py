@@ -166,7 +166,7 @@ def evaluate(
         raise ConfigError("a model cannot be set against itself", where=model, fix="name another model with --against")
     translators = {_name(path): Translator.from_pretrained(path, device=device) for path in (model, *against)}
     main = translators[name]
-    data = data if isinstance(data, DataConfig) else DataConfig(path=str(data))
+    data = _as_the_run(Path(model), data if isinstance(data, DataConfig) else DataConfig(path=str(data)))
     found = discover(data, paired=main.task.needs_pairs, beside=main.conditions.folders)
     listing = with_holdout(found, share=_holdout(Path(model), data))
     split, records = choose_records(listing, split=split, limit=limit)
@@ -195,6 +195,17 @@ def evaluate(
     if out is not None:
         save(result, Path(out), overwrite=overwrite)
     return result
+
+
+def _as_the_run(model: Path, data: DataConfig) -> DataConfig:
+    """The data with the layout and folder names of the model's run, where it lies as that run's does and names none."""
+    named = ("source_folder", "target_folder")
+    for folder in (model, model.parent):
+        if (folder / "config.yaml").is_file() and data.layout == "auto" and not any(getattr(data, name) for name in named):
+            own = load_config(folder / "config.yaml").data
+            there = all(own_name is None or any(Path(data.path).rglob(own_name)) for own_name in (own.source_folder, own.target_folder))
+            return data.model_copy(update={name: getattr(own, name) for name in named}) if there else data
+    return data
 
 
 def _holdout(model: Path, data: DataConfig) -> float:

@@ -99,7 +99,9 @@ def find_jobs(
     """
     suffix = None if image_format is None else _wished_suffix(image_format, channels=channels, keep_alpha=keep_alpha)
     if exact and suffix in LOSSY:
-        raise OutputError(f"'{image_format}' changes the colours of a label map", fix="--format png")
+        raise OutputError(
+            f"'{image_format}' changes pixels that must stay as they are", why="it is lossy, and this task's are exact", fix="--format png"
+        )
     if out.exists() and not out.is_dir():
         raise OutputError("the output place is a file", where=out, fix="give a folder with --out")
     jobs: dict[Path, Job] = {}

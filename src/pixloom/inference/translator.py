@@ -169,6 +169,7 @@ class Translator:
             ImageError: one cannot be read, or has channels that the model does not take.
             ConfigError: an impossible size or seed.
         """
+        self.beside.check(given or {})
         if isinstance(things, (list, tuple)):
             return [self(thing, size=size, seed=seed, keep_alpha=keep_alpha, given=given) for thing in things]
         if "torch" in sys.modules and isinstance(things, sys.modules["torch"].Tensor):

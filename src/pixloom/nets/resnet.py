@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
+from pixloom.errors import ConfigError
 from pixloom.nets.layers import Condition, Dropout, Head, Norm, Pictures, Probability, output_head
 from pixloom.nets.steering import Chain, Injection, Steering, Widths, is_local, stacked
 from pixloom.shapes import Images
@@ -66,6 +67,12 @@ class ResNet(nn.Module):
         self.noise_channels = noise_channels
         bias = norm == "instance"
         self.steering = Steering(conditions, injection=injection, noise_channels=noise_channels, reference_channels=target_channels)
+        if norm == "instance" and injection == "planes" and self.steering.vector_width:
+            raise ConfigError(
+                "this network would not see its condition",
+                why="planes that are the same everywhere are subtracted by the instance norm after its first, mirrored convolution",
+                fix="--set generator.options.injection=film, or --set generator.options.norm=group",
+            )
         normalised = partial(self.steering.norm, norm)
         channels = source_channels + self.steering.num_planes
         self.encoder = Chain(nn.ReflectionPad2d(3), nn.Conv2d(channels, width, 7, bias=bias), normalised(width), nn.ReLU())

@@ -86,7 +86,8 @@ class Task(ABC):
         recipe: what it is learnt by unless another is named.
         native: whether pictures are worked on at their own size whatever size was trained.
         head: what the generator's last layer does: ``tanh`` for pictures, ``softmax`` for shares of classes.
-        makes_labels: whether translations are label maps, which no lossy format may hold.
+        makes_labels: whether translations are label maps.
+        exact: whether some pixels of a translation are what they are to the bit, so that no lossy format may hold it.
         pixel_loss: whether ``losses.pixel`` and its weight have a part in :meth:`terms`.
         common_metrics: whether PSNR, SSIM, LPIPS and distances between sets mean something here.
         metrics: names of further metrics of the common kind (``colourfulness``).
@@ -101,6 +102,7 @@ class Task(ABC):
     native: ClassVar[bool] = False
     head: ClassVar[str] = "tanh"
     makes_labels: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
     pixel_loss: ClassVar[bool] = True
     common_metrics: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ()

@@ -51,6 +51,7 @@ class Segment(Task):
     needs_pairs: ClassVar[bool] = True
     head: ClassVar[str] = "softmax"
     makes_labels: ClassVar[bool] = True
+    exact: ClassVar[bool] = True
     pixel_loss: ClassVar[bool] = False
     common_metrics: ClassVar[bool] = False
     measures: ClassVar[tuple[str, ...]] = ("miou", "class_accuracy", "pixel_accuracy")

@@ -161,7 +161,8 @@ def _settings_for(conditions: Sequence[str]) -> dict[str, Any]:
         if name not in known:
             raise ConfigError(f"there is no condition '{name}'", fix=nearest(name, known))
     settings: dict[str, Any] = {f"conditions.{name}": {} for name in conditions if name != NOISE}
-    return settings | ({"generator.options.noise_channels": NOISE_CHANNELS} if NOISE in conditions else {})
+    noise = {"generator.options.noise_channels": NOISE_CHANNELS, "generator.options.injection": "film"}
+    return settings | (noise if NOISE in conditions else {})
 
 
 def _with_domains(config: RunConfig, listing: Listing) -> RunConfig:
@@ -178,7 +179,8 @@ def _conditioned(config: RunConfig, conditions: Conditions) -> RunConfig:
         return config
     settings: dict[str, Any] = {f"conditions.{name}": values for name, values in conditions.settings().items()}
     settings["generator.options.conditions"] = conditions.widths
-    if "injection" not in config.generator.options and conditions.widths.keys() - set(SPATIAL):
+    steers = conditions.widths.keys() - set(SPATIAL)
+    if "injection" not in config.generator.options and steers:
         settings["generator.options.injection"] = "film"
     if config.critic is not None:
         settings["critic.options.conditions"] = conditions.widths
@@ -249,7 +251,17 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         )
     _check_length(config)
     reasons = (*listing.notes, *reasons, *_enlarged(listing, size=config.data.size))
-    return Plan(config, task, listing, picture_channels, network_channels, (*reasons, *_unused(config, listing)), conditions)
+    reasons = (*reasons, *_steered(conditions), *_unused(config, listing))
+    return Plan(config, task, listing, picture_channels, network_channels, reasons, conditions)
+
+
+def _steered(conditions: Conditions) -> list[str]:
+    """What steers the translation, with the first of its names."""
+    named = {kind.name: kind.known for kind in conditions.kinds}
+    return [
+        f"steered by {name}" + (f": {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}" if names else "")
+        for name, names in named.items()
+    ]
 
 
 def conditions_of(config: RunConfig) -> Conditions:
