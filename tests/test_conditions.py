@@ -103,7 +103,7 @@ def test_a_condition_changes_the_judgement_and_gets_a_gradient(name, kind, condi
     x, y = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
     judged = [critic(x, y, {kind: stated(kind, seed=seed)}) for seed in (0, 1)]
     if conditioning == "classifier":
-        assert judged[0].guesses[kind].shape == (2, WIDTHS[kind])
+        assert judged[0].guesses[kind].shape == (2, 3 if kind == "label" else 1)
         loss = classification(judged[0], {kind: stated(kind).abs()})["classification"]
     else:
         assert (judged[0].logits[0] - judged[1].logits[0]).abs().max() > 1e-7
@@ -187,7 +187,8 @@ def test_the_classification_term_as_its_formula_says():
     logs = scores.log_softmax(1)
     assert value.item() == pytest.approx(-(logs[0, 0] + logs[1, 1] + logs[3, 2]).item() / 3, rel=1e-5)
     attributes = torch.tensor([[1.0, -1, 0], [0, 0, 0], [-1, 1, 1], [0.5, 0, 0]])
-    value = classification(Judgement([], [], {"attributes": scores}), {"attributes": attributes})["classification"]
+    both = torch.cat([attributes, (attributes != 0).float()], 1)
+    value = classification(Judgement([], [], {"attributes": scores}), {"attributes": both})["classification"]
     p, t = scores.sigmoid().numpy(), (attributes.numpy() + 1) / 2
     entropy = -(t * np.log(p) + (1 - t) * np.log(1 - p))
     assert value.item() == pytest.approx(entropy[attributes.numpy() != 0].mean(), rel=1e-5)
@@ -220,12 +221,12 @@ def test_labels():
 
 
 def test_attributes_are_scaled_and_groups_found():
-    rows = [{"smile": n % 2, "age": 10 + n, "fair": float(n < 15), "dark": float(n >= 15)} for n in range(30)]
+    rows = [{"smile": n % 2, "age": 10 + n, "fair": float(n < 30), "dark": float(n >= 30)} for n in range(60)]
     found = Attributes().settled(records(attributes=rows))
     assert found.names == ("age", "dark", "fair", "smile")
     assert found.exclusive == (("dark", "fair"),)
-    encoded = found.encode({"age": 24.5, "fair": 1}, size=(1, 1))
-    np.testing.assert_allclose(encoded, [0, -1, 1, 0], atol=1e-6)  # dark is set against fair, smile is not stated
+    encoded = found.encode({"age": 39.5, "fair": 1}, size=(1, 1))
+    np.testing.assert_allclose(encoded, [0, -1, 1, 0, 1, 1, 1, 0], atol=1e-6)  # dark is set against fair, smile is not stated
     with pytest.raises(ConfigError, match="'fair' and 'dark' exclude each other|'dark' and 'fair' exclude each other"):
         found.encode({"fair": 1, "dark": 1}, size=(1, 1))
     with pytest.raises(ConfigError, match="'age' cannot be 400"):
@@ -237,7 +238,9 @@ def test_attributes_are_scaled_and_groups_found():
 
 def test_strength_goes_beyond_what_was_seen_but_not_far():
     found = Attributes(names=("smile",)).settled(records(attributes=[{"smile": 0}, {"smile": 1}]))
-    assert found.encode({"smile": 1.25}, size=(1, 1)) == pytest.approx(1.5)
+    assert found.encode({"smile": 1.25}, size=(1, 1)).tolist() == pytest.approx([1.5, 1])
+    assert found.encode({"smile": 0.5}, size=(1, 1)).tolist() == [0, 1]  # the middle of the range is something else than nothing
+    assert found.nothing(size=(1, 1)).tolist() == [0, 0]
     with pytest.raises(ConfigError, match="times its strength"):
         found.encode({"smile": 2.0}, size=(1, 1))
 
@@ -265,7 +268,7 @@ def test_texts():
     assert "flower" in caught.value.fix
     with pytest.raises(DataError, match="no texts"):
         Text().settled(records(text=[None]))
-    assert words_of("红花 Rose") == ["红", "花", "rose"]
+    assert words_of("3朵红花 Rose") == ["3", "朵", "红", "花", "rose"]
 
 
 def test_a_real_transformer_as_sentence_encoder(tmp_path):
@@ -304,7 +307,7 @@ def test_settings_rebuild_the_same_conditions():
     )
     again = build_conditions(json.loads(json.dumps(conditions.settings())), dropout=0.25)
     assert again == conditions
-    assert again.widths == {"label": 2, "attributes": 1, "text": 1, "image": 1, "style": 8}
+    assert again.widths == {"label": 2, "attributes": 2, "text": 1, "image": 1, "style": 8}
 
 
 def test_what_must_be_given():
@@ -339,14 +342,14 @@ def plan_of(folder, *conditions, **settings):
 
 
 def test_an_index_gives_every_condition(index):
-    plan = plan_of(index, *CONDITIONS, condition_dropout=0.0, batch_size=2)
+    plan = plan_of(index, *CONDITIONS, condition_dropout=0.001, batch_size=2)
     assert plan.config.generator.options["injection"] == "film"
     pictures = load_pictures(plan, size=32, cache_gib=1.0)
     batch = next(training_batches(pictures, batch_size=2, seed=0, start_image=0, size=32, flip=True))
     shapes = {kind: tuple(values.shape[1:]) for kind, values in batch.condition.items()}
     assert shapes == {
         "label": (2,),
-        "attributes": (1,),
+        "attributes": (2,),
         "text": (32,),
         "map": (3, 32, 32),
         "image": (1, 32, 32),
@@ -470,3 +473,74 @@ def test_a_condition_of_which_there_is_no_sign(tmp_path):
 def test_what_lies_in_the_data_unused_is_said(index):
     assert any("--condition label,text,attributes" in reason for reason in plan_of(index).reasons)
     assert not any("would steer" in reason for reason in plan_of(index, "label", "text", "attributes").reasons)
+
+
+def test_attributes_that_seldom_meet_do_not_exclude_each_other():
+    rng = np.random.default_rng(0)
+    rows = [{"rare": float(n < 12), "other": float(12 <= n < 24), "often": float(rng.random() < 0.5)} for n in range(400)]
+    assert Attributes().settled(records(attributes=rows)).exclusive == ()
+    with pytest.raises(DataError, match="do not exclude each other"):
+        Attributes(exclusive=(("often", "rare"),)).settled(records(attributes=rows))
+
+
+def test_what_training_lacks_states_nothing_later():
+    label = Label().settled(records(label=["a", "b"]))
+    assert label.of(Record("x", NOWHERE, label="c")) is None
+    attributes = Attributes().settled(records(attributes=[{"age": 0}, {"age": 10}]))
+    assert attributes.of(Record("x", NOWHERE, attributes={"age": 900})) == {"age": 15}
+
+
+def test_a_map_is_found_by_its_path_and_never_shared(tmp_path):
+    for name in ("A/cat/1", "A/dog/1", "B/cat/1", "B/dog/1", "map/cat/1"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        PilImage.new("L", (8, 8)).save(tmp_path / f"{name}.png")
+    listing = discover(DataConfig(path=str(tmp_path)), paired=True, beside={"map": "map"})
+    assert {record.id: sorted(record.pictures) for record in listing.splits["train"]} == {"cat/1": ["map"], "dog/1": []}
+    (tmp_path / "map" / "cat" / "1.png").rename(tmp_path / "map" / "1.png")
+    with pytest.raises(DataError, match="have one map"):
+        discover(DataConfig(path=str(tmp_path)), paired=True, beside={"map": "map"})
+
+
+def test_a_style_is_the_targets_in_either_direction(index):
+    for direction, role in (("AtoB", "b"), ("BtoA", "a")):
+        plan = make_plan(
+            str(index),
+            task="pair",
+            direction=direction,
+            size=32,
+            images=8,
+            conditions=["style"],
+            settings={"data.jitter": 1.0, "data.flip": False},
+        )
+        pictures = load_pictures(plan, size=32, cache_gib=1.0)
+        batch = next(training_batches(pictures, batch_size=1, seed=1, start_image=0, size=32, flip=False))
+        own = np.asarray(PilImage.open(index / f"{role}{batch.ids[0][1:]}.png").resize((64, 64)))
+        seen = (batch.condition["style"][0].permute(1, 2, 0).numpy() + 1) * 127.5
+        assert np.abs(seen - own).mean() < 40
+
+
+def test_conditions_that_a_task_cannot_take(index):
+    with pytest.raises(ConfigError, match="no use for the condition 'style'"):
+        make_plan(str(index), task="colorize", size=32, images=8, conditions=["style"])
+    with pytest.raises(ConfigError, match="no use for the condition 'map'"):
+        make_plan(str(index), task="super-resolve", size=32, images=8, conditions=["map"])
+    with pytest.raises(ConfigError, match="condition_dropout cannot be 0"):
+        plan_of(index, "style", condition_dropout=0.0)
+    text = (index / "index.csv").read_text(encoding="utf-8").replace("a3.png,b3.png,b,", "a3.png,b3.png,,")
+    (index / "index.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"cannot be 0: 'a3' states no label"):
+        plan_of(index, "label", condition_dropout=0.0)
+    plan_of(index, "label")
+
+
+@pytest.mark.parametrize(
+    ("header", "cell", "says"),
+    [("source,x,x", "1,2", "two columns are called 'x'"), ("source,x,y", "nan,2", "no value for 'x'")],
+)
+def test_tables_that_are_not_clear(tmp_path, header, cell, says):
+    for n in range(3):
+        PilImage.new("RGB", (40, 40)).save(tmp_path / f"{n}.png")
+    rows = [f"{n}.png,{cell if n == 1 else f'{n},{n + 1}'}" for n in range(3)]
+    (tmp_path / "index.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+    with pytest.raises(DataError, match=says):
+        make_plan(str(tmp_path / "index.csv"), task="colorize", size=32, images=8, conditions=["attributes"])

@@ -77,7 +77,16 @@ def test_the_folder_is_three_files_of_plain_content(model):
     tree = json.loads((model / DESCRIPTION).read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert tree["sha256"] == checksum(model / WEIGHTS)
     assert tree["facts"]["validation"]["psnr"] == "inf"
-    options = {"source_channels": 2, "target_channels": 3, "width": 4, "norm": "batch", "noise_channels": 0, "head": "tanh", "conditions": {}, "injection": "planes"}
+    options = {
+        "source_channels": 2,
+        "target_channels": 3,
+        "width": 4,
+        "norm": "batch",
+        "noise_channels": 0,
+        "head": "tanh",
+        "conditions": {},
+        "injection": "planes",
+    }
     assert tree["generator"]["options"] == options
     assert load_file(model / WEIGHTS)
 

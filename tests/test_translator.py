@@ -302,7 +302,9 @@ def test_a_batch_goes_through_in_parts_where_it_has_too_many_pixels(monkeypatch)
     expected = translate.generate(values)
     monkeypatch.setattr(translator, "MAX_PIXELS_AT_ONCE", 2 * 16 * 32)
     batches, run = [], translate.runtime.run
-    monkeypatch.setattr(translate.runtime, "run", lambda source, *, condition=None, seed: batches.append(len(source)) or run(source, seed=seed))
+    monkeypatch.setattr(
+        translate.runtime, "run", lambda source, *, condition=None, seed: batches.append(len(source)) or run(source, seed=seed)
+    )
     assert np.allclose(translate.generate(values), expected, atol=1e-5)
     assert batches == [2, 2, 1]
 

@@ -23,11 +23,13 @@ class Stated:
         conditions: with their vocabularies.
         between: whether what is asked for is another example's, as where one picture is translated between domains; else its own.
         training: whether conditions are left out by chance, and the target shows its own style.
+        backwards: whether the second picture of a pair is translated into the first.
     """
 
     conditions: Conditions
     between: bool = False
     training: bool = False
+    backwards: bool = False
 
     def files(self, record: Record) -> Mapping[str, tuple[Path, bool]]:
         """The files of its pictures that are conditions, by name, each with whether it is a label map."""
@@ -39,7 +41,7 @@ class Stated:
         records: Sequence[Record],
         index: int,
         pictures: Mapping[str, np.ndarray],
-        target: np.ndarray | None,
+        pair: tuple[np.ndarray, np.ndarray | None],
         *,
         size: tuple[int, int],
         rng: np.random.Generator,
@@ -50,8 +52,9 @@ class Stated:
             wanted = self.wanted(records, index, rng=rng)
             wanted = self.conditions.thinned(wanted, rng=rng) if self.training else wanted
             return self.conditions.encode(wanted, size=size), self.conditions.encode(own, size=size)
-        if self.training and target is not None and "style" in self.conditions.names:
-            own = {**own, "style": target}
+        reference = pair[0] if self.backwards else pair[1]
+        if self.training and reference is not None and "style" in self.conditions.names:
+            own = {**own, "style": reference}
         return self.conditions.encode(self.conditions.thinned(own, rng=rng) if self.training else own, size=size), {}
 
     def wanted(self, records: Sequence[Record], index: int, *, rng: np.random.Generator) -> Values:

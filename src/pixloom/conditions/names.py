@@ -20,7 +20,7 @@ STRONGEST = 2.0
 """An attribute may be asked for at up to so many times its full strength, and a class with up to so much of itself."""
 
 EXCLUSIVE_EXAMPLES = 10
-"""Attributes are taken to exclude each other when no example has two of them, and each of them has at least so many."""
+"""Attributes are taken to exclude each other when no example has two of them, though by chance so many would."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Label(Condition):
             )
         if self.names:
             _check_known(self.names, counts, what="label")
+        if len(self.names) > 1:
             return self
         if len(counts) < 2:
             raise DataError(f"there is only one label, '{next(iter(counts))}'", why="one class steers nothing", fix="leave the label out")
@@ -74,13 +75,16 @@ class Label(Condition):
         return replace(self, names=tuple(sorted(counts)))
 
     def of(self, record: Record) -> str | None:
-        """The example's class."""
-        return record.label
+        """The example's class; one that is not known states nothing."""
+        return record.label if not self.names or record.label in self.names else None
 
     def encode(self, value: Any, *, size: tuple[int, int]) -> np.ndarray:
         """(classes,) float32."""
         shares = {value: 1.0} if isinstance(value, str) else value
-        return _numbers(self.names, shares, what="label", low=0.0, high=STRONGEST, scale=lambda place, number: number)
+        numbers = _numbers(self.names, shares, what="label", low=0.0, high=STRONGEST, scale=lambda place, number: number)
+        if not numbers.any():
+            raise ConfigError("all shares of the label are 0", why="that states nothing", fix="leave the label out, or give a share")
+        return numbers
 
     def nothing(self, *, size: tuple[int, int]) -> np.ndarray:
         """Zeros."""
@@ -111,8 +115,8 @@ class Attributes(Condition):
 
     @property
     def width(self) -> int:
-        """One number per attribute."""
-        return len(self.names)
+        """A number per attribute, and after them 1 for each that is stated, else 0: the middle of a range is not the lack of a value."""
+        return 2 * len(self.names)
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -134,6 +138,8 @@ class Attributes(Condition):
             )
         names = self.names or tuple(found)
         _check_known(names, found, what="attribute")
+        if self.low and (len(self.low), len(self.high)) != (len(self.names), len(self.names)):
+            raise ConfigError("conditions.attributes.low and high do not go with its names", fix="leave them out: they are learnt")
         for record in records:
             if lacking := [name for name in names if name not in record.attributes]:
                 raise DataError(
@@ -155,14 +161,23 @@ class Attributes(Condition):
         exclusive = _exclusive(names, table, high) if self.exclusive is None else self.exclusive
         for group in exclusive:
             _check_known(group, names, what="attribute")
+            _check_exclusive(group, names, table, low, high)
         return replace(self, names=names, low=tuple(map(float, low)), high=tuple(map(float, high)), exclusive=exclusive)
 
     def of(self, record: Record) -> Mapping[str, float] | None:
-        """The example's numbers of the attributes that are used."""
-        return {name: record.attributes[name] for name in self.names if name in record.attributes} or None
+        """The example's numbers of the attributes that are used, within what may be asked for."""
+        own = {name: record.attributes[name] for name in self.names if name in record.attributes}
+        if self.low:
+            own = {name: self._within(name, value) for name, value in own.items()}
+        return own or None
+
+    def _within(self, name: str, value: float) -> float:
+        place = self.names.index(name)
+        middle, reach = (self.low[place] + self.high[place]) / 2, STRONGEST * (self.high[place] - self.low[place]) / 2
+        return min(max(value, middle - reach), middle + reach)
 
     def encode(self, value: Any, *, size: tuple[int, int]) -> np.ndarray:
-        """(attributes,) float32."""
+        """(2 attributes,) float32."""
 
         def scale(place: int, number: float) -> float:
             return 2 * (number - self.low[place]) / (self.high[place] - self.low[place]) - 1
@@ -176,7 +191,10 @@ class Attributes(Condition):
                 why=f"it was between {self.low[place]:g} and {self.high[place]:g} in training; that is {strongest:.3g} times its strength",
                 fix=f"stay within {STRONGEST:g} times that range around its middle",
             )
-        return self._without_rivals(numbers, stated=set(value))
+        stated = {*value, *self._rivals(numbers, stated=set(value))}
+        for name in stated.difference(value):
+            numbers[self.names.index(name)] = -1.0
+        return np.concatenate([numbers, np.array([name in stated for name in self.names], np.float32)])
 
     def nothing(self, *, size: tuple[int, int]) -> np.ndarray:
         """Zeros."""
@@ -187,15 +205,19 @@ class Attributes(Condition):
         draws = rng.random(len(self.names))
         return {name: value[name] for name, draw in zip(self.names, draws, strict=True) if name in value and draw >= dropout} or None
 
-    def _without_rivals(self, numbers: np.ndarray, *, stated: set[str]) -> np.ndarray:
+    def _rivals(self, numbers: np.ndarray, *, stated: set[str]) -> list[str]:
+        """What the stated attributes exclude."""
+        rivals: list[str] = []
         for group in self.exclusive or ():
             wanted = [name for name in group if name in stated and numbers[self.names.index(name)] > 0]
             if len(wanted) > 1:
-                raise ConfigError(f"'{wanted[0]}' and '{wanted[1]}' exclude each other", fix="ask for one of them")
-            for rival in group:
-                if wanted and rival not in stated:
-                    numbers[self.names.index(rival)] = -1.0
-        return numbers
+                raise ConfigError(
+                    f"'{wanted[0]}' and '{wanted[1]}' exclude each other",
+                    why="no training example has both, or conditions.attributes.exclusive says so",
+                    fix="ask for one of them",
+                )
+            rivals += [rival for rival in group if wanted and rival not in stated]
+        return rivals
 
 
 def parse_names(texts: Iterable[str]) -> dict[str, float]:
@@ -211,7 +233,10 @@ def parse_names(texts: Iterable[str]) -> dict[str, float]:
     for text in texts:
         name, equals, value = text.rpartition("=") if "=" in text else (text, "", "1")
         try:
-            numbers[name.strip()] = float(value)
+            name = name.strip()
+            if name in numbers:
+                raise ConfigError(f"'{name}' is given twice", fix="give it once")
+            numbers[name] = float(value)
         except ValueError as error:
             raise ConfigError(f"cannot read '{text}'", why=f"'{value}' is no number", fix="write NAME=VALUE, e.g. smile=1") from error
     return numbers
@@ -236,17 +261,31 @@ def _numbers(names: tuple[str, ...], value: Any, *, what: str, low: float, high:
 def _exclusive(names: tuple[str, ...], table: np.ndarray, high: np.ndarray) -> tuple[tuple[str, ...], ...]:
     """Groups of two-valued attributes of which no example has two, each as large as can be made going through them in order."""
     holds = table == high
-    two_valued = [
-        place for place in range(len(names)) if len(np.unique(table[:, place])) == 2 and holds[:, place].sum() >= EXCLUSIVE_EXAMPLES
-    ]
+    two_valued = [place for place in range(len(names)) if len(np.unique(table[:, place])) == 2]
+
+    def exclude(first: int, second: int) -> bool:
+        together, by_chance = (holds[:, first] & holds[:, second]).any(), holds[:, first].mean() * holds[:, second].sum()
+        return not together and bool(by_chance >= EXCLUSIVE_EXAMPLES)
+
     groups: list[list[int]] = []
     for place in two_valued:
-        home = next((group for group in groups if not (holds[:, group].any(1) & holds[:, place]).any()), None)
+        home = next((group for group in groups if all(exclude(other, place) for other in group)), None)
         if home is None:
             groups.append([place])
         else:
             home.append(place)
     return tuple(tuple(names[place] for place in group) for group in groups if len(group) > 1)
+
+
+def _check_exclusive(group: Sequence[str], names: Sequence[str], table: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    places = [names.index(name) for name in group]
+    above = table[:, places] > (low[places] + high[places]) / 2
+    if (above.sum(1) > 1).any():
+        raise DataError(
+            f"'{group[0]}' and its group do not exclude each other",
+            why=f"{int((above.sum(1) > 1).sum())} examples have two of {', '.join(group)}",
+            fix="correct conditions.attributes.exclusive, or leave it out",
+        )
 
 
 def _check_known(wanted: Iterable[str], known: Iterable[str], *, what: str) -> None:

@@ -13,8 +13,8 @@ from pixloom.conditions.base import Condition
 from pixloom.config import REFERENCE_SIDE
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, DataError
-from pixloom.images import read_header, resize, to_model
-from pixloom.tasks.labels import Classes, Label, classes_of, edges, plain
+from pixloom.images import Picture, read_header, resize, to_model, with_channels
+from pixloom.tasks.labels import Classes, Label, check_labels, classes_of, counted, edges, plain
 from pixloom.tasks.vocabulary import find_classes
 
 
@@ -76,8 +76,11 @@ class Map(Condition):
 
     def encode(self, value: Any, *, size: tuple[int, int]) -> np.ndarray:
         """(classes, H, W) float32."""
+        if not isinstance(value, np.ndarray) or value.ndim != 3:
+            raise ConfigError(f"{type(value).__name__} is no label map", fix="give it as a file, an array or a PIL image")
         if self.edges:
             return edges(value)[None].astype(np.float32)
+        check_labels(*counted(value), classes=self.vocabulary, where=None)
         return self.vocabulary.planes(self.vocabulary.ids(value), unknown=False) / 2 + np.float32(0.5)
 
     def nothing(self, *, size: tuple[int, int]) -> np.ndarray:
@@ -142,7 +145,7 @@ class Style(Condition):
 
     Attributes:
         code: numbers of the code.
-        channels: of reference pictures; 0: those of the targets.
+        channels: of reference pictures; 0: follows from the targets.
     """
 
     code: Annotated[int, Field(ge=1, le=512)] = 8
@@ -158,12 +161,8 @@ class Style(Condition):
         return self.code
 
     def settled(self, records: Sequence[Record]) -> Self:
-        """With the channels of the targets."""
-        if self.channels:
-            return self
-        if not records[0].paired:
-            raise DataError("a style is learnt from targets, and the examples have none", fix="give pairs, or leave the style out")
-        return replace(self, channels=max(read_header(record.target or record.source).channels for record in records[:32]))
+        """As it is: the channels follow from the task."""
+        return self
 
     def of(self, record: Record) -> None:
         """The target, which the loader has."""
@@ -172,7 +171,10 @@ class Style(Condition):
         """(channels, 64, 64) float32 in [-1, 1], or the code, (code,) float32."""
         if isinstance(value, np.ndarray) and value.ndim == 3:
             return to_model(resize(_with_channels(value, self.channels, what="style"), height=REFERENCE_SIDE, width=REFERENCE_SIDE))
-        code = np.asarray(value, dtype=np.float32)
+        try:
+            code = np.asarray(value, dtype=np.float32)
+        except (TypeError, ValueError):
+            code = np.zeros(0, np.float32)
         if code.shape != (self.code,) or not np.isfinite(code).all():
             raise ConfigError(f"{value!r} is no style", why=f"a code has {self.code} numbers", fix=self.offer)
         return code
@@ -193,8 +195,4 @@ def _lacking(kind: str, folder: str) -> DataError:
 def _with_channels(pixels: Any, channels: int, *, what: str) -> np.ndarray:
     if not isinstance(pixels, np.ndarray) or pixels.ndim != 3:
         raise ConfigError(f"{pixels!r} is no picture", fix=f"give the {what} as a file, an array or a PIL image")
-    if pixels.shape[2] == channels:
-        return pixels
-    if pixels.shape[2] == 1:
-        return np.repeat(pixels, channels, axis=2)
-    raise ConfigError(f"the {what} has {pixels.shape[2]} channels where {channels} are wanted", fix="convert it")
+    return with_channels(Picture(pixels), channels).pixels

@@ -19,7 +19,7 @@ from pixloom.errors import ConfigError, DataError, nearest, require
 MOST_WORDS = 4096
 """The most frequent words of the training texts are known, so many at most."""
 
-_WORD = re.compile(r"[一-鿿぀-ヿ]|\w+")
+_WORD = re.compile(r"[一-鿿぀-ヿ]|[^\W一-鿿぀-ヿ]+")
 """A word; of Chinese and Japanese each character."""
 
 

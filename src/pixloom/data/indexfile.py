@@ -96,7 +96,7 @@ def read(path: Path, *, paired: bool | None) -> Index:
     columns = _columns([row for _, row in parsed])
     _check_columns(path, columns, paired)
     column = _source_column(columns)
-    extra = sorted(columns - {*COLUMNS, column})
+    extra = sorted(name for name in columns - {*COLUMNS, column} if name)  # pandas leaves the column of row numbers without a name
     numeric = [name for name in extra if all(_is_blank(row.get(name)) or _number(row[name]) is not None for _, row in parsed)]
     splits = _partition(path)
     rows = [_row(path, line, row, column=column, numeric=numeric, with_target=paired is not False, splits=splits) for line, row in parsed]
@@ -137,7 +137,10 @@ def _partition(path: Path) -> dict[str, str]:
     if path.name == PARTITION or not place.is_file():
         return {}
     splits = {"0": "train", "1": "val", "2": "test"}
-    rows = [line.split() for line in place.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        rows = [line.split() for line in place.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError("the list of splits cannot be read", where=place, why=str(error), fix="save it as UTF-8 text") from error
     for number, row in enumerate(rows, start=1):
         if len(row) != 2 or row[1] not in splits:
             raise DataError("the line is no file and split", where=f"{place}, line {number}", fix="write a name and 0, 1 or 2")
@@ -153,6 +156,8 @@ def _parse_csv(path: Path, text: str) -> list[tuple[int, dict[str, Any]]]:
     if not lines:
         return []
     (_, header), *body = lines
+    if repeated := [name for name in header if name and header.count(name) > 1]:
+        raise DataError(f"two columns are called '{repeated[0]}'", where=path, fix="rename one of them")
     for line, values in body:
         if len(values) != len(header):
             raise DataError(f"{len(values)} values for {len(header)} columns", where=f"{path}, line {line}", fix="quote commas in a value")
@@ -253,8 +258,12 @@ def _existing(path: Path, rows: Sequence[Row], paired: bool | None) -> tuple[lis
     return kept, orphans
 
 
+_BLANK = ("", "nan", "na", "n/a", "null", "none")
+"""How tables write that there is no value."""
+
+
 def _is_blank(value: Any) -> bool:
-    return value is None or value == ""
+    return value is None or str(value).strip().casefold() in _BLANK
 
 
 def _text(value: Any) -> str | None:

@@ -134,7 +134,7 @@ class Steer(Protocol):
         records: Sequence[Record],
         index: int,
         pictures: Mapping[str, np.ndarray],
-        target: np.ndarray | None,
+        pair: tuple[np.ndarray, np.ndarray | None],
         *,
         size: tuple[int, int],
         rng: np.random.Generator,
@@ -145,7 +145,7 @@ class Steer(Protocol):
             records: all examples.
             index: place of this one.
             pictures: its pictures that are conditions, cut as the source is.
-            target: its target, cut as the source is.
+            pair: its own two pictures, cut alike; the second one is None where there is one.
             size: height and width of the source.
             rng: where chance comes from.
         """
@@ -239,7 +239,7 @@ class Pictures:
         if self.steer is None:
             return example
         beside = {name: transforms.apply(crop, pixels, size=size) for name, pixels in loaded.beside.items()}
-        condition, own = self.steer.example(self.records, index, beside, target, size=(size, size), rng=rng)
+        condition, own = self.steer.example(self.records, index, beside, (source, target), size=(size, size), rng=rng)
         return replace(example, condition=_tensors(condition), own=_tensors(own))
 
     def _keep(self, index: int, loaded: Loaded) -> Loaded:

@@ -122,7 +122,7 @@ def _with_pictures(listing: Listing, request: Request, pictures: Sequence[PurePa
             there = place(path, (folder,))
             if there.side is None:
                 continue
-            key = (kind, there.split, PurePath(there.stem).name)
+            key = (kind, there.split, there.stem)
             if key in found:
                 raise DataError(
                     f"two pictures of one name: {found[key].as_posix()} and {path.as_posix()}",
@@ -131,12 +131,28 @@ def _with_pictures(listing: Listing, request: Request, pictures: Sequence[PurePa
                     fix="keep one of them, or list the examples in an index file",
                 )
             found[key] = path
+    taken: dict[PurePath, str] = {}
+
+    def own_of(record: Record) -> dict[str, Path]:
+        path = record.source.relative_to(request.root)
+        split, own = _split_anywhere(path), {}
+        folders = [part for part in path.with_suffix("").parts if split_of(PurePath(part, "x")) is None]
+        for kind in request.beside:  # the longest path that agrees: a side's own folder is not in the other's
+            tails = ("/".join(folders[start:]) for start in range(len(folders)))
+            picture = next((found[key] for tail in tails if (key := (kind, split, tail)) in found), None)
+            if picture is None:
+                continue
+            if (other := taken.setdefault(picture, record.id)) != record.id:
+                raise DataError(
+                    f"'{other}' and '{record.id}' have one {kind}: {picture.as_posix()}",
+                    where=request.root,
+                    fix=f"give '{request.beside[kind]}' the sub-folders of the sources, or list the examples in an index file",
+                )
+            own[kind] = request.root / picture
+        return own
 
     def with_own(record: Record) -> Record:
-        path = record.source.relative_to(request.root)
-        split = _split_anywhere(path)
-        own = {kind: found[key] for kind in request.beside if (key := (kind, split, path.stem)) in found}
-        return replace(record, pictures={kind: request.root / picture for kind, picture in own.items()})
+        return replace(record, pictures=own_of(record))
 
     splits = {split: tuple(map(with_own, records)) for split, records in listing.splits.items()}
     lacking = {kind: sum(kind not in record.pictures for records in splits.values() for record in records) for kind in request.beside}

@@ -362,7 +362,9 @@ def _contender(name: str, examples: Examples, *, show: Callable[[Example], Pictu
 
 def translated(translator: Translator, shown: Shown, *, seed: int = 0) -> Picture:
     """What a translator makes of an example, from what a person would give it."""
-    return translator.translate(_picture(shown.source), seed=seed, given=shown.given)
+    taken = {*translator.task.takes, *translator.task.optional, *translator.conditions.names}
+    given = {name: value for name, value in shown.given.items() if name in taken}  # another model may take less
+    return translator.translate(_picture(shown.source), seed=seed, given=given)
 
 
 def judged(example: Example, prediction: Picture, *, task: Task) -> Judged:

@@ -69,8 +69,8 @@ class TrainedReader:
         for kind in self.conditions.kinds:
             if kind.name in READ:
                 if kind.name in stated:
-                    parts.append((kind.name, scores[first : first + kind.width], torch.from_numpy(wanted[kind.name])))
-                first += kind.width
+                    parts.append((kind.name, scores[first : first + len(kind.known)], torch.from_numpy(wanted[kind.name])))
+                first += len(kind.known)
         return parts
 
 
@@ -87,7 +87,7 @@ def train_reader(listing: Listing, *, examples: Examples, seed: int) -> TrainedR
     generator = torch.Generator().manual_seed(seed + 7919)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 7919)
-        network = classifier(examples.pictures.channels[0], sum(kind.width for kind in conditions.kinds if kind.name in READ))
+        network = classifier(examples.pictures.channels[0], sum(len(kind.known) for kind in conditions.kinds if kind.name in READ))
     pictures = _pictures(records, examples)
     rng = np.random.default_rng(seed + 7919)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
@@ -139,16 +139,17 @@ def _wanted(conditions: Conditions, record: Record) -> np.ndarray:
 
 
 def _loss(scores: Tensor, wanted: Tensor, conditions: Conditions) -> Tensor:
-    total, first = scores.new_zeros(()), 0
+    total, first, at = scores.new_zeros(()), 0, 0
     for kind in conditions.kinds:
         if kind.name not in READ:
             continue
-        part, aim = scores[:, first : first + kind.width], wanted[:, first : first + kind.width]
-        first += kind.width
+        part = scores[:, first : first + len(kind.known)]
+        aim, at = wanted[:, at : at + kind.width], at + kind.width
+        first += len(kind.known)
         total = total + (
             -(aim * part.log_softmax(1)).sum(1).mean()
             if kind.name == "label"
-            else F.binary_cross_entropy_with_logits(part, (aim.clamp(-1, 1) + 1) / 2)
+            else F.binary_cross_entropy_with_logits(part, (aim[:, : len(kind.known)].clamp(-1, 1) + 1) / 2)
         )
     return total
 
@@ -164,8 +165,8 @@ def _hit(name: str, scores: Tensor, wanted: Tensor) -> float:
     """Of a label whether it is the one with the highest score, of attributes the share whose side is right."""
     if name == "label":
         return float(scores.argmax() == wanted.argmax())
-    stated = wanted != 0
-    return float(((scores > 0) == (wanted > 0))[stated].float().mean())
+    values, stated = wanted.chunk(2)
+    return float(((scores > 0) == (values > 0))[stated > 0].float().mean())
 
 
 def _measured(reader: TrainedReader, pictures: Pictures) -> TrainedReader:

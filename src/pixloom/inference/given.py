@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pixloom.conditions import STATED, Conditions
+from pixloom.conditions import CONDITIONS, STATED, Conditions
 from pixloom.errors import ConfigError, ImageError
 from pixloom.images import as_picture, resize
 from pixloom.tasks import Given, Task
@@ -62,6 +62,8 @@ class Beside:
         for name, pixels in given.items():
             if name in self.conditions.names and name not in self.conditions.folders:
                 continue
+            if not isinstance(pixels, np.ndarray) or pixels.ndim != 3:
+                raise ConfigError(f"the {name} is no picture", fix="give it as a file, an array or a PIL image")
             if pixels.shape[:2] != size:
                 height, width = pixels.shape[:2]
                 raise ImageError(
@@ -115,11 +117,16 @@ class Beside:
 
 
 def as_given(given: Mapping[str, Any] | None) -> Given:
-    """What is given beside a picture: pictures, whatever they are given as, as pixels, with transparency as their last channel; and names,
-    numbers and texts as they are.
+    """What is given beside a picture: pictures, whatever they are given as, as pixels, a task's with transparency as their last channel;
+    and names, numbers and texts as they are.
     """
-    stated = {name: value for name, value in (given or {}).items() if name in STATED or isinstance(value, (list, tuple))}
+
+    def is_stated(name: str, value: Any) -> bool:
+        return name in STATED or isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)
+
+    stated = {name: value for name, value in (given or {}).items() if is_stated(name, value)}
     pictures = {name: as_picture(thing) for name, thing in (given or {}).items() if name not in stated}
     return stated | {
-        name: picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha]) for name, picture in pictures.items()
+        name: picture.pixels if picture.alpha is None or name in CONDITIONS else np.dstack([picture.pixels, picture.alpha])
+        for name, picture in pictures.items()
     }

@@ -187,7 +187,16 @@ def shapes_of(generator: nn.Module) -> dict[str, tuple[int, ...]]:
 def feeds(
     signature: Signature, source: np.ndarray, *, condition: Mapping[str, np.ndarray] | None = None, seed: int
 ) -> dict[str, np.ndarray]:
-    """The inputs of an exported network by name: the source, conditions (zeros where none is given), and the noise of a seed."""
+    """The inputs of an exported network by name: the source, conditions (zeros where none is given), and the noise of a seed.
+
+    Raises:
+        ConfigError: a condition in a form that an exported network does not take.
+    """
+    for kind, values in (condition or {}).items():
+        if values.ndim != 1 + len(signature.conditions[kind]):
+            raise ConfigError(
+                f"an exported model takes no code for the {kind}", fix="give a picture, or use the model with runtime='torch'"
+            )
     noise = draw_noise(seed, channels=signature.noise_channels, batch=len(source))
     return {
         "source": source,

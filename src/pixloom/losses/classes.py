@@ -72,15 +72,15 @@ def classification(judgement: Judgement, condition: Mapping[str, Tensor]) -> dic
 
     Args:
         judgement: with the guesses, (batch, width) by kind.
-        condition: (batch, width) by kind, 0 where nothing is stated.
+        condition: (batch, width) by kind: shares of a label, 0 where none is stated; values of attributes and after them 1 for each that is
+            stated.
     """
     terms = []
     if "label" in judgement.guesses:
         wanted = condition["label"]
         terms.append(-(wanted * judgement.guesses["label"].log_softmax(1)).sum() / wanted.sum().clamp(min=1))
     if "attributes" in judgement.guesses:
-        wanted = condition["attributes"]
-        stated = (wanted != 0).to(wanted.dtype)
+        wanted, stated = condition["attributes"].chunk(2, 1)
         distance = F.binary_cross_entropy_with_logits(judgement.guesses["attributes"], (wanted.clamp(-1, 1) + 1) / 2, reduction="none")
         terms.append((distance * stated).sum() / stated.sum().clamp(min=1))
     return {"classification": torch.stack(terms).sum()} if terms else {}

@@ -45,12 +45,13 @@ class MultiDomain:
 
     def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The critic's side of the adversarial pair, what it makes of the real pictures' own conditions, and the penalty."""
-        on_real = self.critic(batch.source, batch.source, batch.own)
+        shown = self._as_stated(batch)
+        on_real = self.critic(batch.source, batch.source, shown)
         on_fake = self.critic(batch.source, outputs.fake, batch.condition)
-        terms = {**self.adversarial.critic(on_real.logits, on_fake.logits), **classification(on_real, batch.own)}
+        terms = {**self.adversarial.critic(on_real.logits, on_fake.logits), **classification(on_real, shown)}
         if self.weights["gradient_penalty"]:
             terms["gradient_penalty"] = gradient_penalty(
-                bare(self.critic, compiled_only=True), batch.source, real=batch.source, fake=outputs.fake, condition=batch.own, rng=None
+                bare(self.critic, compiled_only=True), batch.source, real=batch.source, fake=outputs.fake, condition=shown, rng=None
             )
         return terms
 
@@ -60,7 +61,7 @@ class MultiDomain:
         real_logits = None
         if self.adversarial.needs_real:
             with torch.no_grad():
-                real_logits = self.critic(batch.source, batch.source, batch.own).logits
+                real_logits = self.critic(batch.source, batch.source, self._as_stated(batch)).logits
         terms = {
             "adversarial": self.adversarial.generator(real_logits, on_fake.logits),
             **classification(on_fake, batch.condition),
@@ -70,6 +71,11 @@ class MultiDomain:
         if self.weights["identity"]:
             terms["identity"] = F.l1_loss(self._translated(batch, batch.source, batch.own), batch.source)
         return terms
+
+    @staticmethod
+    def _as_stated(batch: Batch) -> dict[str, torch.Tensor]:
+        """What the sources show, left out where what they are to show is: else a critic would know fakes by what is not stated."""
+        return {kind: own * (batch.condition[kind] != 0).any(1, keepdim=True) for kind, own in batch.own.items()}
 
     def _translated(self, batch: Batch, pictures: Images, condition: dict[str, torch.Tensor]) -> Images:
         translated: Images = self.generator(pictures, condition, draw_noise(self.generator, batch))

@@ -26,7 +26,7 @@ Kind = Literal["label", "attributes", "text", "embedding", "map", "image", "styl
 """What a condition is, see ``pixloom.conditions``."""
 
 Widths = dict[Kind, PositiveInt]
-"""Numbers (for ``map`` and ``image``: channels; for ``text``: known words) of each condition that a network takes."""
+"""Numbers (for ``map`` and ``image``: channels; for ``text``: known words) of each condition; of attributes values and whether stated."""
 
 Injection = Literal["planes", "film", "adain", "spade"]
 """How a generator takes its conditions in."""
@@ -293,10 +293,12 @@ class Reading(nn.Module):
                     why=f"it reads {' and '.join(GUESSED)} off a picture, and neither is a condition here",
                     fix="--set critic.options.conditioning=projection",
                 )
-            self.guesses.update({kind: nn.Linear(features, steering.conditions[kind]) for kind in GUESSED if kind in steering.conditions})
-        self.project = (
-            nn.Linear(steering.modulation_width, features, bias=False) if steering.modulation_width and not self.guesses else None
-        )
+            widths = {kind: steering.conditions[kind] for kind in GUESSED if kind in steering.conditions}
+            self.guesses.update(
+                {kind: nn.Linear(features, width // 2 if kind == "attributes" else width) for kind, width in widths.items()}
+            )
+        read = [kind for kind in steering.conditions if kind not in self.guesses and kind not in SPATIAL]
+        self.project = nn.Linear(steering.modulation_width, features, bias=False) if steering.modulation_width and read else None
 
     def forward(self, logits: Tensor, features: Tensor, modulation: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits with the agreement added, and the guesses by condition, (batch, width)."""

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -73,7 +74,7 @@ class Plan:
 
     def _shown(self, record: Record) -> str:
         """What an example states, as far as it steers anything."""
-        stated = self.conditions.values(record, {})
+        stated = {**self.conditions.values(record, {}), **{name: _size(path) for name, path in record.pictures.items()}}
         return f":{sorted(stated.items())}" if stated else ""
 
 
@@ -173,6 +174,42 @@ def _with_domains(config: RunConfig, listing: Listing) -> RunConfig:
     return override(config, {"conditions.attributes" if attributes and config.task.name == "edit" else "conditions.label": {}})
 
 
+def _with_style(config: RunConfig, task: Task, channels: tuple[int, int | None]) -> RunConfig:
+    """The config with the channels of the pictures that a style is read off."""
+    if "style" not in config.conditions or config.conditions["style"].get("channels"):
+        return config
+    target = channels[0] if config.task.direction == "BtoA" else channels[1]
+    if not task.needs_pairs or task.head != "tanh" or target is None:
+        raise ConfigError(
+            f"the task '{task.name}' has no use for the condition 'style'",
+            why="a style is read off targets that are pictures of their own",
+            fix="leave it out, or take pairs: --task pair",
+        )
+    return override(config, {"conditions.style.channels": target})
+
+
+def _check_stated(config: RunConfig, task: Task, conditions: Conditions, listing: Listing) -> None:
+    """Refuse conditions that the task cannot take, and to ask always for what is not always there."""
+    if conditions.folders and task.magnification > 1:
+        raise ConfigError(
+            f"the task '{task.name}' has no use for the condition '{next(iter(conditions.folders))}'",
+            why="its sources and targets differ in size",
+            fix="leave it out",
+        )
+    if conditions.dropout or task.between:
+        return
+    for record in (record for records in listing.splits.values() for record in records):
+        there = {**conditions.values(record, {}), **record.pictures}
+        if lacking := [name for name in conditions.names if name not in there]:
+            raise ConfigError(
+                f"training.condition_dropout cannot be 0: '{record.id}' states no {lacking[0]}",
+                why="a style is read off targets, which are not there at use"
+                if lacking[0] == "style"
+                else "0 means that it is always given",
+                fix="leave training.condition_dropout out",
+            )
+
+
 def _conditioned(config: RunConfig, conditions: Conditions) -> RunConfig:
     """The config with what conditions have learnt, and networks that take them."""
     if not conditions.kinds:
@@ -228,7 +265,9 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
             fix=f"--recipe {needed}",
         )
     task = task.settled(listing.splits["train"])
+    config = _with_style(config, task, probe_channels(listing.splits["train"]))
     conditions = conditions_of(config).settled(listing.splits["train"])
+    _check_stated(config, task, conditions, listing)
     config = _conditioned(config, conditions)
     picture_channels = probe_channels(listing.splits["train"])
     network_channels = task.channels(*picture_channels)
@@ -411,7 +450,9 @@ def load_pictures(plan: Plan, *, size: int, cache_gib: float) -> Pictures:
         channels=plan.picture_channels,
         cache_gib=cache_gib,
         nearest=task.labels,
-        steer=Stated(plan.conditions, between=task.between, training=True) if plan.conditions.kinds else None,
+        steer=Stated(plan.conditions, between=task.between, training=True, backwards=plan.config.task.direction == "BtoA")
+        if plan.conditions.kinds
+        else None,
     )
 
 
@@ -457,8 +498,12 @@ def _recognise_task(place: Mapping[str, Any]) -> str:
 
 
 def _file_size(record: Record) -> int:
+    return _size(record.source)
+
+
+def _size(path: Path) -> int:
     try:
-        return record.source.stat().st_size
+        return path.stat().st_size
     except OSError:
         return -1
 
