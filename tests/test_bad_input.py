@@ -208,7 +208,7 @@ CASES = [
     Case("text renamed to .png as the only pictures", lambda w, t: train(only_bad(t), t), ("1.png",)),
     Case("names that match nothing", lambda w, t: train(unpaired(t), t, "--task", "pair"), ("cat.png", "dog.png")),
     Case("names that match nothing, and no task", lambda w, t: train(unpaired(t), t), ("'A' and 'B' share no names",)),
-    Case("three folders, none known", lambda w, t: train(ambiguous(t), t, "--task", "pair"), ("edges", "photos", "data.source_folder")),
+    Case("three folders, none known", lambda w, t: train(ambiguous(t), t, "--task", "pair"), ("edges", "photos", "--source edges")),
     Case("pairs of two shapes", lambda w, t: train(mismatched(t), t), ("24x24", "24x48")),
     Case("grey pictures for colorize", lambda w, t: train(w.pairs / "A", t, "--task", "colorize"), ("colour", "1 channel")),
     Case("single pictures without a task", lambda w, t: train(w.pairs / "B", t), ("--task colorize",)),

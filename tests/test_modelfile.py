@@ -54,7 +54,9 @@ def model(tmp_path) -> Path:
     return tmp_path / "model"
 
 
-@pytest.mark.parametrize("options", [{}, {"noise_channels": 3}, {"norm": "instance"}, {"norm": "group"}, {"norm": "none"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"noise_channels": 3, "injection": "film"}, {"norm": "instance"}, {"norm": "group"}, {"norm": "none"}], ids=str
+)
 @pytest.mark.parametrize("name", GENERATORS)
 def test_every_generator_comes_back_as_it_was(name, options, tmp_path):
     network = trained(name, **options)

@@ -659,24 +659,3 @@ for name in NETWORKS:
     torch.compile(network, backend="eager", fullgraph=True, dynamic=False)(*given)
 """
     subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True)
-
-
-def test_a_shifted_critic_begins_its_stride_anywhere_in_training_only():
-    critic = small("patch", layers=1, shift=3)
-    x, y = pair()
-    assert critic.min_size == 3 * 2 + 3
-    critic.eval()
-    assert torch.equal(critic(x, y).logits[0], critic(x, y).logits[0])
-    assert critic(x, y).logits[0].shape[2] == 32 // 2 - 2
-    critic.train()
-    seen = {tuple(critic(x, y).logits[0].flatten()[:4].tolist()) for _ in range(60)}
-    assert len(seen) > 8  # of the 16 places
-    assert critic(x, y).logits[0].shape[2] == (32 - 3) // 2 - 2
-
-
-def test_unfolding_begins_even():
-    network = small("shuffle", factor=4)
-    L.initialize(network)
-    groups = network.exit.weight.view(3, 16, -1)
-    assert torch.equal(groups, groups[:, :1].expand_as(groups))
-    assert groups.std() > 0

@@ -200,7 +200,7 @@ EXPERIMENTS = {
         measure=steered,
     ),
     "edit-weather": Experiment(
-        "a sky made cloudy, bright, or a sunrise", "weather", ("--task", "edit"), (), size=64, images=6400, measure=edited
+        "a sky made cloudy, bright, or a sunrise", "weather", ("--task", "edit"), (), size=64, images=8000, measure=edited
     ),
     "edit-flowers": Experiment("a flower of another kind", "flowers", ("--task", "edit"), (), size=32, images=16000, measure=edited),
     "edit-animals": Experiment("an animal of another kind", "animals", ("--task", "edit"), (), size=64, images=4000, measure=edited),
@@ -210,7 +210,7 @@ EXPERIMENTS = {
         ("--task", "stylize"),
         ("task.options.to=sunrise",),
         size=64,
-        images=4800,
+        images=6400,
         measure=edited,
     ),
     "underwater": Experiment(

@@ -38,7 +38,7 @@ class Critic(nn.Module):
     ) -> None:
         super().__init__()
         self.options = options
-        self.min_size, self.shift = min_size, int(options.get("shift", 0))
+        self.min_size = min_size
         self.stages = nn.ModuleList(stages)
         self.head = head
         self.steering = steering
@@ -63,8 +63,6 @@ class Critic(nn.Module):
         maps, features = stacked(candidate, planes), []
         if self.options["source_channels"]:
             maps = torch.cat([source, maps], 1)
-        if self.training and self.shift:
-            maps = _shifted(maps, most=self.shift)
         for stage in self.stages:
             maps = stage(maps)
             features.append(maps)
@@ -93,8 +91,6 @@ class PatchCritic(Critic):
         layers: number of halvings.
         width: channels of the first stage.
         norm: normalisation, a name in ``layers.NORMS``.
-        shift: in training so many rows and columns are cut off, at random before and after, so that the first stride begins anywhere: where
-            it begins at one place always, a critic cannot see the grid of a generator that folds pixels.
         conditions: width of each condition by its kind, see ``steering.Widths``.
         conditioning: how they are taken in, see ``steering``.
     """
@@ -107,7 +103,6 @@ class PatchCritic(Critic):
         layers: Annotated[int, Field(ge=1, le=8)] = 3,
         width: PositiveInt = 64,
         norm: Norm = "batch",
-        shift: Annotated[int, Field(ge=0, le=32)] = 0,
         conditions: Widths | None = None,
         conditioning: Conditioning = "projection",
     ) -> None:
@@ -121,10 +116,10 @@ class PatchCritic(Critic):
             convolution = nn.Conv2d(inner, outer, 4, stride, 1, bias=norm == "instance")
             stages.append(nn.Sequential(convolution, NORMS[norm](outer), nn.LeakyReLU(0.2)))
         shape = {"source_channels": source_channels, "target_channels": target_channels, "layers": layers, "width": width, "norm": norm}
-        options = {**shape, "shift": shift, "conditions": dict(conditions or {}), "conditioning": conditioning}
+        options = {**shape, "conditions": dict(conditions or {}), "conditioning": conditioning}
         # The two convolutions with stride 1 take a pixel each, and one must be left.
         head = nn.Conv2d(widths[-1], 1, 4, 1, 1)
-        super().__init__(stages, head, steering=steering, features=widths[-1], options=options, min_size=3 * 2**layers + shift)
+        super().__init__(stages, head, steering=steering, features=widths[-1], options=options, min_size=3 * 2**layers)
 
 
 class PixelCritic(Critic):
@@ -213,13 +208,6 @@ def steering_of(conditions: Widths | None, conditioning: Conditioning, *, channe
     vectors = any(kind not in SPATIAL for kind in conditions or {})
     injection: Injection = "film" if vectors and conditioning != "concat" else "planes"
     return Steering(conditions, injection=injection, reference_channels=channels)
-
-
-def _shifted(maps: Tensor, *, most: int) -> Tensor:
-    """Pictures without ``most`` rows and columns, of which some are cut off before and the others after."""
-    top, left = torch.randint(most + 1, (2,)).tolist()
-    height, width = maps.shape[2] - most, maps.shape[3] - most
-    return maps[..., top : top + height, left : left + width]
 
 
 def _sides(pictures: Tensor) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.distributed as dist
@@ -251,18 +251,6 @@ def initialize(network: nn.Module, *, gain: float = 0.02) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    for module in network.modules():
-        if isinstance(module, Begins):
-            module.begin()
-
-
-@runtime_checkable
-class Begins(Protocol):
-    """A network whose new weights are not quite as :func:`initialize` draws them."""
-
-    def begin(self) -> None:
-        """Change the weights that were just drawn."""
-        ...
 
 
 def bare(network: nn.Module, *, compiled_only: bool = False) -> nn.Module:

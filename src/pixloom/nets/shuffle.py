@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -65,11 +64,6 @@ class Shuffle(nn.Module):
         self.blocks = Chain(*(SmallBlock(width, norm=norm, steering=self.steering) for _ in range(blocks)))
         self.blocks.append(nn.Conv2d(width, width, 3, padding=1))
         self.exit = nn.Conv2d(width, target_channels * factor**2, 3, padding=1)
-
-    @torch.no_grad()
-    def begin(self) -> None:
-        """The places into which a channel is unfolded begin alike: there is no grid to be unlearnt (ICNR: Aitken et al., 2017)."""
-        self.exit.weight.copy_(self.exit.weight[:: self.factor**2].repeat_interleave(self.factor**2, dim=0))
 
     @property
     def radius(self) -> int | None:

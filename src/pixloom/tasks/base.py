@@ -286,7 +286,6 @@ def folding(factor: int) -> dict[str, Any]:
         "generator.options": {"factor": factor},
         "inference.dropout": False,
         "inference.statistics": "running",
-        "critic.options.shift": 7,
     }
 
 

@@ -137,7 +137,7 @@ def make_plan(
     config = override(
         recipe(recipe_name, size=smallest),
         {"data.size": size}
-        | _settings_of(task, direction=direction, settings=settings, base=recipe(recipe_name, size=smallest))
+        | _settings_of(task, direction=direction, settings=settings)
         | _settings_for(conditions)
         | base
         | {key: value for key, value in wishes.items() if value is not None}
@@ -146,13 +146,11 @@ def make_plan(
     return complete(config, reasons=tuple(reasons))
 
 
-def _settings_of(task: str, *, direction: Direction | None, settings: Mapping[str, Any], base: RunConfig) -> dict[str, Any]:
-    """What a task with these options wants otherwise than a recipe has it; of its wishes for a critic those that this one can fulfil."""
+def _settings_of(task: str, *, direction: Direction | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task with these options wants otherwise than a recipe has it."""
     prefix = "task.options."
     options = {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
-    wishes = build_task(TaskConfig(name=task, direction=direction, options=options)).settings()
-    critic = settings.get("critic.name", None if base.critic is None else base.critic.name)
-    return {key: value for key, value in wishes.items() if not key.startswith("critic.") or critic == "patch"}
+    return build_task(TaskConfig(name=task, direction=direction, options=options)).settings()
 
 
 def _settings_for(conditions: Sequence[str]) -> dict[str, Any]:

@@ -191,7 +191,8 @@ def choose_metric(name: str, *, judges: Judges, task: Task) -> str:
         ConfigError: it cannot be measured here.
     """
     if task.between:
-        there = [judges.features.spec.kid] if judges.features else [NEWEST]
+        # Of edits of all classes together an identity is as near to real pictures as can be; of one style it is not.
+        there = [judges.features.spec.kid] if judges.features and task.wanted() else [NEWEST]
     else:
         there = [*(["psnr", "ssim"] if judges.common else []), *(["lpips"] if judges.lpips else []), *task.measures]
     if name == "auto" and task.between:
