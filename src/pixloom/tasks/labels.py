@@ -138,7 +138,7 @@ class Classes:
 
     def grey(self, ids: Ids) -> Pixels:
         """The grey label map (height, width, 1) of numbers of classes, uint8 where that holds all ids, else uint16; :meth:`ids` gives them
-        back.
+        back. Where every grey means some class, NONE becomes the first one's.
         """
         values = self._greys if (ids < 0).any() else self._greys[:-1]
         grey: Pixels = values.astype(np.uint8 if values.max() <= 255 else np.uint16)[ids][..., None]
