@@ -47,7 +47,7 @@ NETWORKS = {
             "width": 4,
             "noise_channels": 2,
             "injection": "film",
-            "conditions": {"label": 2, "attributes": 1, "text": 3, "map": 2, "image": 1, "style": 4},
+            "conditions": {"label": 2, "attributes": 2, "text": 3, "map": 2, "image": 1, "style": 4},
         },
         InferenceConfig(),
         32,
