@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -150,8 +149,3 @@ def _build(name: str, settings: Mapping[str, Any] | None) -> Condition:
             f"conditions.{name}.{key} cannot be {first['input']!r}", why=first["msg"], fix="see docs/conditions.md"
         ) from error
     return built
-
-
-def files_of(record: Record, conditions: Conditions) -> dict[str, Path]:
-    """The files of an example's pictures that are conditions."""
-    return {name: record.pictures[name] for name in conditions.folders if name in record.pictures}

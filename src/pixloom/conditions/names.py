@@ -149,20 +149,23 @@ class Attributes(Condition):
                 )
         if self.low:
             return self
-        table = np.array([[record.attributes[name] for name in names] for record in records])
-        low, high = table.min(0), table.max(0)
-        if self.names or (low < high).any():
-            varied = [place for place in range(len(names)) if self.names or low[place] < high[place]]
-        else:
+        return self._learnt(names, np.array([[record.attributes[name] for name in names] for record in records]))
+
+    def _learnt(self, names: tuple[str, ...], table: np.ndarray) -> Self:
+        """With the ranges and groups of a table (examples, attributes); what has one value is left out unless it was named."""
+        varied = table.min(0) < table.max(0)
+        if self.names and not varied.all():
+            place = int(varied.argmin())
+            raise DataError(f"the attribute '{names[place]}' is {table[0, place]:g} in every example", fix="leave it out")
+        if not varied.any():
             raise DataError("every attribute has one value only", why="that steers nothing", fix="leave the attributes out")
-        names, table, low, high = tuple(names[place] for place in varied), table[:, varied], low[varied], high[varied]
-        if flat := [name for name, least, most in zip(names, low, high, strict=True) if least == most]:
-            raise DataError(f"the attribute '{flat[0]}' is {low[names.index(flat[0])]:g} in every example", fix="leave it out")
+        names, table = tuple(name for name, kept in zip(names, varied, strict=True) if kept), table[:, varied]
+        low, high = table.min(0), table.max(0)
         exclusive = _exclusive(names, table, high) if self.exclusive is None else self.exclusive
         for group in exclusive:
             _check_known(group, names, what="attribute")
             _check_exclusive(group, names, table, low, high)
-        return replace(self, names=names, low=tuple(map(float, low)), high=tuple(map(float, high)), exclusive=exclusive)
+        return replace(self, names=names, low=tuple(low.tolist()), high=tuple(high.tolist()), exclusive=exclusive)
 
     def of(self, record: Record) -> Mapping[str, float] | None:
         """The example's numbers of the attributes that are used, within what may be asked for."""

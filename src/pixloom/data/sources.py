@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 
 from pixloom.config import DataConfig
 from pixloom.data import indexfile
+from pixloom.data.beside import pictures_beside
 from pixloom.data.naming import SIDE_NAMES, domain_of, folder_stems, folders_alike, known_sides, place, split_of
 from pixloom.errors import ConfigError, DataError, PixloomError, nearest
 from pixloom.images import list_pictures, read_header
@@ -102,7 +103,8 @@ def discover(data: DataConfig, *, paired: bool | None, beside: Mapping[str, str]
     root = _existing(data.path)
     everything = tuple(path.relative_to(root) for path in list_pictures(root)) if root.is_dir() else ()
     folders = [name.casefold() for name in (beside or {}).values()]
-    pictures = tuple(path for path in everything if folders == [] or place(path, folders).side is None)
+    beyond = {path for path in everything if folders and place(path, folders).side is not None}
+    pictures = tuple(path for path in everything if path not in beyond)
     request = Request(root, pictures, data, paired, beside or {})
     if data.layout == "auto":
         layout, why = _recognise(request)
@@ -110,58 +112,22 @@ def discover(data: DataConfig, *, paired: bool | None, beside: Mapping[str, str]
         layout, why = data.layout, "it was asked for"
     listing = LAYOUTS[layout](request)
     if request.beside and root.is_dir() and layout != "index":
-        listing = _with_pictures(listing, request, [path for path in everything if path not in set(pictures)])
+        listing = _with_pictures(listing, request, sorted(beyond))
     return replace(listing, notes=(f"Layout '{layout}': {why}.", *listing.notes))
 
 
 def _with_pictures(listing: Listing, request: Request, pictures: Sequence[PurePath]) -> Listing:
-    """The examples with the pictures beside them, by split and name."""
-    found: dict[tuple[str, str | None, str], PurePath] = {}
-    for kind, folder in request.beside.items():
-        for path in pictures:
-            there = place(path, (folder,))
-            if there.side is None:
-                continue
-            key = (kind, there.split, there.stem)
-            if key in found:
-                raise DataError(
-                    f"two pictures of one name: {found[key].as_posix()} and {path.as_posix()}",
-                    where=request.root,
-                    why=f"what lies in '{folder}' is matched to the sources by name",
-                    fix="keep one of them, or list the examples in an index file",
-                )
-            found[key] = path
-    taken: dict[PurePath, str] = {}
-
-    def own_of(record: Record) -> dict[str, Path]:
-        path = record.source.relative_to(request.root)
-        split, own = _split_anywhere(path), {}
-        folders = [part for part in path.with_suffix("").parts if split_of(PurePath(part, "x")) is None]
-        for kind in request.beside:  # the longest path that agrees: a side's own folder is not in the other's
-            tails = ("/".join(folders[start:]) for start in range(len(folders)))
-            picture = next((found[key] for tail in tails if (key := (kind, split, tail)) in found), None)
-            if picture is None:
-                continue
-            if (other := taken.setdefault(picture, record.id)) != record.id:
-                raise DataError(
-                    f"'{other}' and '{record.id}' have one {kind}: {picture.as_posix()}",
-                    where=request.root,
-                    fix=f"give '{request.beside[kind]}' the sub-folders of the sources, or list the examples in an index file",
-                )
-            own[kind] = request.root / picture
-        return own
+    """The examples with the pictures beside them."""
+    sources = {record.id: record.source.relative_to(request.root) for records in listing.splits.values() for record in records}
+    found = pictures_beside(sources, pictures, request.beside, root=request.root)
 
     def with_own(record: Record) -> Record:
-        return replace(record, pictures=own_of(record))
+        return replace(record, pictures={kind: request.root / path for kind, path in found[record.id].items()})
 
     splits = {split: tuple(map(with_own, records)) for split, records in listing.splits.items()}
-    lacking = {kind: sum(kind not in record.pictures for records in splits.values() for record in records) for kind in request.beside}
+    lacking = {kind: sum(kind not in own for own in found.values()) for kind in request.beside}
     notes = [f"{count} examples have no {kind} in '{request.beside[kind]}'." for kind, count in lacking.items() if count]
     return replace(listing, splits=splits, notes=(*listing.notes, *notes))
-
-
-def _split_anywhere(path: PurePath) -> str | None:
-    return next((split for part in path.parts[:-1] if (split := split_of(PurePath(part, "x"))) is not None), None)
 
 
 def with_holdout(listing: Listing, *, share: float, seed: int = 0) -> Listing:

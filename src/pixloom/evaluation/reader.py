@@ -82,21 +82,22 @@ def train_reader(listing: Listing, *, examples: Examples, seed: int) -> TrainedR
         examples: what is to be judged, with the conditions to read.
         seed: of the evaluation; the classifier's own is another.
     """
-    conditions = examples.conditions
     records = listing.splits.get("train") or examples.pictures.records
-    generator = torch.Generator().manual_seed(seed + 7919)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 7919)
-        network = classifier(examples.pictures.channels[0], sum(len(kind.known) for kind in conditions.kinds if kind.name in READ))
-    pictures = _pictures(records, examples)
-    rng = np.random.default_rng(seed + 7919)
+        network = _trained(_pictures(records, examples), examples.conditions, rng=np.random.default_rng(seed + 7919))
+    reader = TrainedReader(network.eval(), examples.conditions, {}, 0)
+    return _measured(reader, _pictures(examples.pictures.records, examples))
+
+
+def _trained(pictures: Pictures, conditions: Conditions, *, rng: np.random.Generator) -> nn.Module:
+    network = classifier(pictures.channels[0], sum(len(kind.known) for kind in conditions.kinds if kind.name in READ))
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     steps = IMAGES // BATCH
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     network.train()
     for _ in range(steps):
-        places = torch.randint(len(records), (BATCH,), generator=generator).tolist()
-        batch, wanted = _batch(pictures, places, conditions=conditions, rng=rng)
+        batch, wanted = _batch(pictures, rng.integers(len(pictures), size=BATCH).tolist(), conditions=conditions, rng=rng)
         if batch is None:
             continue
         loss = _loss(network(batch), wanted, conditions)
@@ -104,8 +105,7 @@ def train_reader(listing: Listing, *, examples: Examples, seed: int) -> TrainedR
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-    reader = TrainedReader(network.eval(), conditions, {}, 0)
-    return _measured(reader, _pictures(examples.pictures.records, examples))
+    return network
 
 
 def classifier(channels: int, outputs: int) -> nn.Module:

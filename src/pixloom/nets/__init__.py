@@ -41,8 +41,8 @@ def build(name: str, options: Mapping[str, Any], **given: Any) -> nn.Module:
         ConfigError: an unknown network or option (with the nearest right name), a value of the wrong type or out of range, a
             missing option, or one that contradicts what is given.
 
-    >>> build("pixel", {"width": 8}, source_channels=1, target_channels=2, size=64).options
-    {'source_channels': 1, 'target_channels': 2, 'width': 8, 'norm': 'batch'}
+    >>> build("pixel", {"width": 8}, source_channels=1, target_channels=2, size=64).options["norm"]
+    'batch'
     """
     if name not in NETWORKS:
         raise ConfigError(f"there is no network '{name}'", fix=nearest(name, NETWORKS))

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import torch
 
-from pixloom.conditions import CONDITIONS, Conditions, build_conditions
+from pixloom.conditions import Conditions
 from pixloom.conditions.examples import Stated
 from pixloom.config import DataConfig, Direction, RunConfig, TaskConfig, override
 from pixloom.data.loading import Pictures, probe_channels
@@ -21,16 +21,13 @@ from pixloom.images import read_header
 from pixloom.inference.runtimes import choose_device
 from pixloom.methods import BETWEEN
 from pixloom.methods.check import check_config
-from pixloom.nets.steering import SPATIAL
 from pixloom.recipes import RECIPES, recipe
 from pixloom.tasks import TASKS, Task, build_task
+from pixloom.training.conditioning import conditioned, conditions_of, settings_for, steered, unused
 
 SIZES = (64, 128, 256)
 
 SHORTEST_INTERVAL_IMAGES = 50
-
-NOISE, NOISE_CHANNELS = "noise", 8
-"""What a person asks for with --condition noise."""
 
 STEP_SHARE = 0.8
 """Share of the time that goes into steps; the rest is for previews, validation and checkpoints."""
@@ -138,7 +135,7 @@ def make_plan(
         recipe(recipe_name, size=smallest),
         {"data.size": size}
         | _settings_of(task, direction=direction, settings=settings)
-        | _settings_for(conditions)
+        | settings_for(conditions)
         | base
         | {key: value for key, value in wishes.items() if value is not None}
         | settings,
@@ -153,88 +150,6 @@ def _settings_of(task: str, *, direction: Direction | None, settings: Mapping[st
     return build_task(TaskConfig(name=task, direction=direction, options=options)).settings()
 
 
-def _settings_for(conditions: Sequence[str]) -> dict[str, Any]:
-    """The settings that conditions asked for by name stand for."""
-    known = (*CONDITIONS, NOISE)
-    for name in conditions:
-        if name not in known:
-            raise ConfigError(f"there is no condition '{name}'", fix=nearest(name, known))
-    settings: dict[str, Any] = {f"conditions.{name}": {} for name in conditions if name != NOISE}
-    noise = {"generator.options.noise_channels": NOISE_CHANNELS, "generator.options.injection": "film"}
-    return settings | (noise if NOISE in conditions else {})
-
-
-def _with_domains(config: RunConfig, listing: Listing) -> RunConfig:
-    """The config with what a task between domains cannot do without: attributes where the examples have some, else classes."""
-    if config.conditions.keys() & {"label", "attributes"}:
-        return config
-    attributes = any(record.attributes for record in listing.splits["train"])
-    return override(config, {"conditions.attributes" if attributes and config.task.name == "edit" else "conditions.label": {}})
-
-
-def _with_style(config: RunConfig, task: Task, channels: tuple[int, int | None]) -> RunConfig:
-    """The config with the channels of the pictures that a style is read off."""
-    if "style" not in config.conditions or config.conditions["style"].get("channels"):
-        return config
-    target = channels[0] if config.task.direction == "BtoA" else channels[1]
-    if not task.needs_pairs or task.head != "tanh" or target is None:
-        raise ConfigError(
-            f"the task '{task.name}' has no use for the condition 'style'",
-            why="a style is read off targets that are pictures of their own",
-            fix="leave it out, or take pairs: --task pair",
-        )
-    return override(config, {"conditions.style.channels": target})
-
-
-def _check_stated(config: RunConfig, task: Task, conditions: Conditions, listing: Listing) -> None:
-    """Refuse conditions that the task cannot take, and to ask always for what is not always there."""
-    if conditions.folders and task.magnification > 1:
-        raise ConfigError(
-            f"the task '{task.name}' has no use for the condition '{next(iter(conditions.folders))}'",
-            why="its sources and targets differ in size",
-            fix="leave it out",
-        )
-    if conditions.dropout or task.between:
-        return
-    for record in (record for records in listing.splits.values() for record in records):
-        there = {**conditions.values(record, {}), **record.pictures}
-        if lacking := [name for name in conditions.names if name not in there]:
-            raise ConfigError(
-                f"training.condition_dropout cannot be 0: '{record.id}' states no {lacking[0]}",
-                why="a style is read off targets, which are not there at use"
-                if lacking[0] == "style"
-                else "0 means that it is always given",
-                fix="leave training.condition_dropout out",
-            )
-
-
-def _conditioned(config: RunConfig, conditions: Conditions) -> RunConfig:
-    """The config with what conditions have learnt, and networks that take them."""
-    if not conditions.kinds:
-        return config
-    settings: dict[str, Any] = {f"conditions.{name}": values for name, values in conditions.settings().items()}
-    settings["generator.options.conditions"] = conditions.widths
-    steers = conditions.widths.keys() - set(SPATIAL)
-    if "injection" not in config.generator.options and steers:
-        settings["generator.options.injection"] = "film"
-    if config.critic is not None:
-        settings["critic.options.conditions"] = conditions.widths
-    return override(config, settings)
-
-
-def _unused(config: RunConfig, listing: Listing) -> list[str]:
-    """A word where the examples state what does not steer anything."""
-    if listing.layout != "index":
-        return []
-    stated = {
-        "label": any(record.label for record in listing.splits["train"]),
-        "text": any(record.text for record in listing.splits["train"]),
-        "attributes": any(record.attributes for record in listing.splits["train"]),
-    }
-    idle = [name for name, there in stated.items() if there and name not in config.conditions]
-    return [f"the index has {' and '.join(idle)}, which would steer the translation with --condition {','.join(idle)}"] if idle else []
-
-
 def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
     """The plan of a config: data found, channels known, number of images decided where it can be.
 
@@ -243,8 +158,7 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         DataError: no usable examples.
     """
     task = build_task(config.task)
-    conditions = conditions_of(config)
-    listing = discover(config.data, paired=task.needs_pairs, beside=conditions.folders)
+    listing = discover(config.data, paired=task.needs_pairs, beside=conditions_of(config).folders)
     listing = with_holdout(listing, share=config.data.holdout)
     if not listing.splits.get("train"):
         raise DataError(
@@ -253,22 +167,11 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
             why=f"found only: {', '.join(listing.splits) or 'nothing'}",
             fix="put training pictures into a folder named train",
         )
-    if task.between:
-        config = _with_domains(config, listing)
-    if task.between != (config.method in BETWEEN):
-        needed = TASKS[task.name].recipe
-        raise ConfigError(
-            f"the task '{task.name}' cannot be learnt by the method '{config.method}'",
-            why="it has no pairs" if task.between else "it learns from pairs, and that method from pictures without partners",
-            fix=f"--recipe {needed}",
-        )
+    _check_method(config, task)
     task = task.settled(listing.splits["train"])
-    config = _with_style(config, task, probe_channels(listing.splits["train"]))
-    conditions = conditions_of(config).settled(listing.splits["train"])
-    _check_stated(config, task, conditions, listing)
-    config = _conditioned(config, conditions)
     picture_channels = probe_channels(listing.splits["train"])
     network_channels = task.channels(*picture_channels)
+    config, conditions = conditioned(config, task, listing, picture_channels=picture_channels)
     listing = _without_unfit(listing, task)
     config = override(config, {f"task.options.{name}": value for name, value in task.options().items()})
     _check_pixel_loss(config, task)
@@ -288,22 +191,17 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         )
     _check_length(config)
     reasons = (*listing.notes, *reasons, *_enlarged(listing, size=config.data.size))
-    reasons = (*reasons, *_steered(conditions), *_unused(config, listing))
+    reasons = (*reasons, *steered(conditions), *unused(conditions, listing))
     return Plan(config, task, listing, picture_channels, network_channels, reasons, conditions)
 
 
-def _steered(conditions: Conditions) -> list[str]:
-    """What steers the translation, with the first of its names."""
-    named = {kind.name: kind.known for kind in conditions.kinds}
-    return [
-        f"steered by {name}" + (f": {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}" if names else "")
-        for name, names in named.items()
-    ]
-
-
-def conditions_of(config: RunConfig) -> Conditions:
-    """The conditions that a config names."""
-    return build_conditions(config.conditions, dropout=config.training.condition_dropout)
+def _check_method(config: RunConfig, task: Task) -> None:
+    if task.between != (config.method in BETWEEN):
+        raise ConfigError(
+            f"the task '{task.name}' cannot be learnt by the method '{config.method}'",
+            why="it has no pairs" if task.between else "it learns from pairs, and that method from pictures without partners",
+            fix=f"--recipe {task.recipe}",
+        )
 
 
 def _without_unfit(listing: Listing, task: Task) -> Listing:
