@@ -22,7 +22,7 @@ from torch import nn
 
 from pixloom.config import override
 from pixloom.files import write_text
-from pixloom.nets import GENERATORS, build
+from pixloom.nets import build
 from pixloom.nets.cost import StepCost, critic_cost, generator_inputs, inference_bytes, step_cost
 from pixloom.nets.layers import BatchNorm2d
 from pixloom.recipes import recipe, unet_depth
@@ -38,6 +38,9 @@ CRITICS: dict[str, tuple[str, dict[str, Any]]] = {
     "pixel": ("pixel", {}),
     "image": ("image", {}),
 }
+PAIRED = ("encoder_decoder", "unet", "resnet", "shuffle")
+"""Generators that a step of pix2pix fits; what the others cost is in docs/methods.md."""
+
 SAVINGS = {
     "none": {},
     "`compute.accumulate=4`": {"compute.accumulate": 4},
@@ -78,7 +81,7 @@ def counted(name: str, *, size: int, batch: int = 1, saving: str = "none") -> St
 
 def generators() -> Iterator[Row]:
     """Every generator at every size, batch 1."""
-    for name in GENERATORS:
+    for name in PAIRED:
         for size in SIZES:
             step, network = counted(name, size=size), on_paper(name, size=size)
             used = inference_bytes(network, generator_inputs(network, size=size)) + 4 * step.generator.parameters
@@ -110,7 +113,7 @@ def critics() -> Iterator[Row]:
 
 def savings() -> Iterator[Row]:
     """A batch as it is, in parts, and with activations computed anew."""
-    for name in GENERATORS:
+    for name in PAIRED:
         whole = counted(name, size=256, batch=8)
         for saving in SAVINGS:
             step = counted(name, size=256, batch=8, saving=saving)
@@ -304,7 +307,7 @@ def pictures() -> Iterator[Row]:
 
 def checkpoints() -> Iterator[Row]:
     """What is written, and how long everybody waits."""
-    for name in GENERATORS:
+    for name in PAIRED:
         step = counted(name, size=256)
         model, state = 4 * step.generator.parameters, 3 * step.state_bytes / 4
         yield {

@@ -12,6 +12,7 @@ import torch
 from pixloom.data.batch import Batch
 from pixloom.training.engine import Engine
 from pixloom.training.learner import Learner
+from playing import TINY, batch, learner, step, tiny
 from tiny import tiny_config, write_pairs
 
 
@@ -30,9 +31,17 @@ def trace(name: str, data: Path) -> list[dict[str, float]]:
     return rows
 
 
+def steps_of(name: str) -> list[dict[str, float]]:
+    """The terms of twenty steps of a method on smooth pictures."""
+    playing = learner(tiny(name))
+    return [step(playing, batch(name, seed=number % 3), number=number) for number in range(20)]
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         data = write_pairs(Path(folder))
         golden = {name: trace(name, data) for name in ("pix2pix", "cgan", "regression")}
     Path(__file__).with_name("golden_losses.json").write_text(json.dumps(golden, indent=0) + "\n", encoding="utf-8")
+    methods = {name: steps_of(name) for name in TINY}
+    Path(__file__).with_name("golden_methods.json").write_text(json.dumps(methods, indent=0) + "\n", encoding="utf-8")

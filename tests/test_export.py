@@ -45,10 +45,18 @@ NETWORKS = {
         {
             "blocks": 1,
             "width": 4,
-            "noise_channels": 2,
+            "noise_channels": 4,
             "injection": "film",
             "conditions": {"label": 2, "attributes": 2, "text": 3, "map": 2, "image": 1, "style": 4},
         },
+        InferenceConfig(),
+        32,
+    ),
+    "enhancer": ({"halvings": 1, "blocks": 1, "local_blocks": 1, "width": 4}, InferenceConfig(), 32),
+    "spade": ({"levels": 3, "width": 4, "hidden": 8, "noise_channels": 2}, InferenceConfig(), 32),
+    "ugatit": ({"width": 4, "blocks": 1}, InferenceConfig(), 32),
+    "stargan2": (
+        {"width": 4, "halvings": 1, "code": 4, "noise_channels": 2, "hidden": 8, "conditions": {"label": 2, "style": 4}},
         InferenceConfig(),
         32,
     ),
@@ -72,10 +80,10 @@ def save(folder: Path, name: str, *, channels: tuple[int, int] = (3, 3), task: s
     torch.manual_seed(0)
     network = build(name, options, source_channels=channels[0], target_channels=channels[1])
     initialize(network, gain=0.2)
-    network.train()(torch.rand(2, channels[0], 128, 64), None, torch.randn(2, 2) if network.noise_channels else None)
+    network.train()(torch.rand(2, channels[0], 128, 64), None, torch.randn(2, network.noise_channels) if network.noise_channels else None)
     described = ModelDescription(TaskConfig(name=task), describe_generator(name, network), inference, size=size, recipe="test")
     if options.get("conditions"):
-        described = replace(described, conditions=CONDITIONS, condition_dropout=0.1)
+        described = replace(described, conditions={name: CONDITIONS[name] for name in options["conditions"]}, condition_dropout=0.1)
     save_model(folder, generator=network, description=described)
 
 

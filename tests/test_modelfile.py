@@ -27,6 +27,8 @@ SMALL = {
     "resnet": {"blocks": 1, "width": 4, "dropout": 0.2},
     "encoder_decoder": {"width": 4},
     "shuffle": {"width": 4, "blocks": 1},
+    "enhancer": {"halvings": 2, "blocks": 1, "local_blocks": 1, "width": 4},
+    "spade": {"levels": 3, "width": 4, "hidden": 8},
 }
 
 
@@ -57,8 +59,10 @@ def model(tmp_path) -> Path:
 @pytest.mark.parametrize(
     "options", [{}, {"noise_channels": 3, "injection": "film"}, {"norm": "instance"}, {"norm": "group"}, {"norm": "none"}], ids=str
 )
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", [name for name in GENERATORS if name not in ("stargan2", "ugatit")])  # see test_nets_unpaired.py
 def test_every_generator_comes_back_as_it_was(name, options, tmp_path):
+    if name == "spade":
+        options = {key: value for key, value in options.items() if key != "injection"}  # it has one way only
     network = trained(name, **options)
     description = describe(name, network)
     save_model(tmp_path / "ein Modell", generator=network, description=description)
@@ -97,7 +101,7 @@ def test_every_option_of_the_network_is_written_down(tmp_path):
     """Defaults too: a later version may choose others."""
     network = trained("resnet")
     described = describe_generator("resnet", network)
-    own = {"blocks", "width", "norm", "dropout", "noise_channels", "head", "conditions", "injection"}
+    own = {"blocks", "halvings", "width", "norm", "dropout", "antialias", "noise_channels", "head", "conditions", "injection"}
     assert set(described.options) == {"source_channels", "target_channels"} | own
     assert build("resnet", described.options).options == network.options
 

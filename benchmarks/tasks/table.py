@@ -32,6 +32,19 @@ LABELS = ("task.options.ignore=Unlabelled",)
 FAST = ("generator_optimizer.learning_rate=1e-3",)
 """For classes: with the recipes' 2e-4 a run as short as these stops far from what it would reach."""
 
+AVERAGED = ("training.ema_halflife_images=400",)
+
+NEAR = (
+    "generator.name=shuffle",
+    "generator.options.width=48",
+    "generator.options.blocks=6",
+    "generator_optimizer.learning_rate=5e-4",
+    "training.batch_size=4",
+    "inference.dropout=false",
+    "inference.statistics=running",
+)
+"""For translations that stay near their source."""
+
 EXPERIMENTS = {
     "superresolve": Experiment(
         "four times as large",
@@ -56,14 +69,14 @@ EXPERIMENTS = {
             "training.ema_halflife_images=200",
         ),
         size=96,
-        images=4000,
+        images=7000,
         measure=inpainted,
     ),
     "camvid-segment": Experiment(
         "street to label map",
         "camvid",
         (*CAMVID, *GAN),
-        (*SMALL, *FAST, *CRITIC, *LABELS),
+        (*SMALL, *FAST, *CRITIC, *LABELS, *AVERAGED, "losses.adversarial_weight=0.1"),
         size=128,
         images=2000,
         measure=segmented,
@@ -73,7 +86,7 @@ EXPERIMENTS = {
         "street to label map, without a critic",
         "camvid",
         (*CAMVID, *PLAIN),
-        (*SMALL, *FAST, *LABELS),
+        (*SMALL, *FAST, *LABELS, *AVERAGED),
         size=128,
         images=2000,
         measure=segmented,
@@ -82,20 +95,23 @@ EXPERIMENTS = {
         "grey to colour",
         "bsds500",
         ("--task", "colorize", *GAN),
-        (*SMALL, *CRITIC),
+        (*SMALL, *CRITIC, *AVERAGED, "losses.adversarial_weight=0.3"),
         size=96,
         images=3200,
         measure=colorized,
         twin="colorize-plain",
     ),
     "colorize-plain": Experiment(
-        "grey to colour, L1 alone", "bsds500", ("--task", "colorize", *PLAIN), SMALL, size=96, images=3200, measure=restored
+        "grey to colour, L1 alone", "bsds500", ("--task", "colorize", *PLAIN), (*SMALL, *AVERAGED), size=96, images=3200, measure=restored
     ),
     "drive-segment": Experiment(
         "retina to vessels",
         "drive",
         ("--task", "segment", "--source", "images", "--target", "vessels", *GAN),
-        ("generator.options.width=16", "critic.options.width=16", "training.batch_size=2", *FAST),
+        (
+            *("generator.options.width=16", "critic.options.width=16", "training.batch_size=2", *FAST, *AVERAGED),
+            "losses.adversarial_weight=0.1",
+        ),
         size=256,
         images=900,
         measure=segmented,
@@ -105,7 +121,7 @@ EXPERIMENTS = {
         "retina to vessels, without a critic",
         "drive",
         ("--task", "segment", "--source", "images", "--target", "vessels", *PLAIN),
-        ("generator.options.width=16", "training.batch_size=2", *FAST),
+        ("generator.options.width=16", "training.batch_size=2", *FAST, *AVERAGED),
         size=256,
         images=900,
         measure=segmented,
@@ -167,12 +183,13 @@ EXPERIMENTS = {
             "training.batch_size=8",
             "generator.options.width=32",
             "generator.options.blocks=6",
-            "losses.adversarial_weight=0.2",
+            "generator_optimizer.learning_rate=5e-4",
+            "losses.adversarial_weight=0.5",
             "critic.options.width=24",
             "critic.options.layers=2",
         ),
         size=128,
-        images=1200,
+        images=4000,
         measure=restored,
         twin="restore-jpeg-plain",
     ),
@@ -185,9 +202,10 @@ EXPERIMENTS = {
             "training.batch_size=8",
             "generator.options.width=32",
             "generator.options.blocks=6",
+            "generator_optimizer.learning_rate=5e-4",
         ),
         size=128,
-        images=1200,
+        images=4000,
         measure=restored,
     ),
     "steered": Experiment(
@@ -217,14 +235,14 @@ EXPERIMENTS = {
         "underwater pictures made clear",
         "euvp",
         ("--task", "pair", *GAN),
-        (*SMALL, *CRITIC),
+        (*NEAR, *CRITIC, "losses.adversarial_weight=0.5"),
         size=128,
-        images=900,
+        images=2000,
         measure=restored,
         twin="underwater-plain",
     ),
     "underwater-plain": Experiment(
-        "underwater pictures made clear, L1 alone", "euvp", ("--task", "pair", *PLAIN), SMALL, size=128, images=900, measure=restored
+        "underwater pictures made clear, L1 alone", "euvp", ("--task", "pair", *PLAIN), NEAR, size=128, images=2000, measure=restored
     ),
 }
 """By name; the order is that in which all of them are run."""

@@ -50,7 +50,7 @@ class DataConfig(Section):
     target_folder: str | None = Field(None, description="name of the folder of target pictures")
     size: int = Field(256, ge=8, le=4096, description="side of the square training crop, in pixels")
     jitter: float = Field(
-        286 / 256, ge=1.0, le=2.0, description="pictures are loaded with their short side at size * jitter, then cropped at random"
+        286 / 256, ge=1.0, le=16.0, description="pictures are loaded with their short side at size * jitter, then cropped at random"
     )
     flip: bool = Field(True, description="mirror half of the examples")
     holdout: float = Field(
@@ -81,12 +81,26 @@ class LossConfig(Section):
     adversarial_weight: float = Field(1.0, ge=0.0, description="weight of the generator's adversarial term")
     pixel_weight: float = Field(100.0, ge=0.0, description="lambda, the weight of the content term")
     classification_weight: float = Field(1.0, ge=0.0, description="weight of what the critic's classifier makes of the conditions")
-    cycle_weight: float = Field(10.0, ge=0.0, description="between domains: weight of the way there and back")
-    identity_weight: float = Field(
-        0.0, ge=0.0, description="between domains: weight of the translation into what the picture shows already"
+    cycle_weight: float = Field(10.0, ge=0.0, description="without pairs: weight of the way there and back")
+    identity_weight: float = Field(0.0, ge=0.0, description="without pairs: weight of the translation into what the picture shows already")
+    feature_weight: float = Field(0.0, ge=0.0, description="weight of feature matching: the critic's activations, real against made")
+    perceptual_weight: float = Field(0.0, ge=0.0, description="weight of what a network trained on photographs sees")
+    perceptual: str = Field("squeeze", description="that network, a name in pixloom.metrics.features.PERCEPTIONS")
+    perceptual_normalised: bool = Field(
+        True, description="it is shown pictures normalised as it was trained; off: as they are, the habit of pix2pixHD and SPADE"
     )
+    kl_weight: float = Field(0.01, ge=0.0, description="codes: weight of their divergence from N(0, 1)")
+    latent_weight: float = Field(0.5, ge=0.0, description="codes: weight of the code that is read again off what was made with it")
+    mode_seeking_weight: float = Field(0.0, ge=0.0, description="noise: weight of how little two answers differ (MSGAN)")
+    style_weight: float = Field(1.0, ge=0.0, description="styles: weight of the style that is read again off what was made with it")
+    diversity_weight: float = Field(1.0, ge=0.0, description="styles: weight of how much two answers differ; falls to zero over the run")
+    attention_weight: float = Field(1000.0, ge=0.0, description="class activation: weight of which collection a picture is seen to be of")
+    nce_weight: float = Field(1.0, ge=0.0, description="contrastive: weight of how well places are told apart")
+    nce_identity: bool = Field(True, description="contrastive: half of it for pictures of the wanted collection, which are to stay")
+    flip_equivariance: bool = Field(False, description="contrastive: half of the batches go through mirrored (FastCUT)")
     critic_weight: float = Field(0.5, gt=0.0, description="weight of the critic's own terms (pix2pix halves them)")
     gradient_penalty_weight: float | None = Field(None, ge=0.0, description="WGAN-GP's lambda; None: 10 for wasserstein, else 0")
+    r1_gamma: float = Field(0.0, ge=0.0, description="R1's gamma: half the squared slope of the critic at real pictures, in every step")
 
 
 class OptimizerConfig(Section):
@@ -115,6 +129,12 @@ class TrainingConfig(Section):
         0.1, ge=0.0, lt=1.0, description="share of the examples that are learnt without a condition, so that it need not be given at use"
     )
     clip_norm: float | None = Field(None, gt=0.0, description="largest gradient norm; None: no clipping")
+    pool_images: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="so many made pictures are kept, and the critic is shown one of them instead of every second new one",
+    )
     log_every_images: int = Field(50, gt=0, description="losses are written so often")
     preview_every_images: int | None = Field(None, gt=0, description="None: 20 times in the run, at least 50 images apart")
     validate_every_images: int | None = Field(

@@ -35,6 +35,9 @@ MOST_PIXELS = 4096
 
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
 
+BACK = "back"
+"""Sub-folder of a model with the one that translates back."""
+
 
 @dataclass(frozen=True)
 class ModelDescription:
@@ -61,14 +64,25 @@ class ModelDescription:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def save_model(folder: Path, *, generator: nn.Module, description: ModelDescription) -> None:
+def save_model(
+    folder: Path, *, generator: nn.Module, description: ModelDescription, back: tuple[nn.Module, ModelDescription] | None = None
+) -> None:
     """Write a model folder in one piece: a finished folder appears under its name, or nothing changes.
+
+    Args:
+        folder: of the model.
+        generator: the network.
+        description: all else that is needed to use it.
+        back: what translates back, where both directions were learnt: a model of its own in the sub-folder :data:`BACK`.
 
     Raises:
         OutputError: the disk is full or the place is not writable.
     """
     with new_folder(folder, what="the model") as draft:
         _write_files(draft, generator=generator, description=description)
+        if back is not None:
+            (draft / BACK).mkdir()
+            _write_files(draft / BACK, generator=back[0], description=back[1])
 
 
 def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:

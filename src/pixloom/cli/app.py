@@ -162,7 +162,9 @@ def translate(
         Path | None,
         typer.Option(help="For models that colour by hints: a picture of the source's size with colours painted on, or a folder by name."),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="What it is to show: a class, or shares such as cat=0.5,dog=0.5.")] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", "--domain", help="What it is to show: a class, or shares such as cat=0.5,dog=0.5.")
+    ] = None,
     attribute: Annotated[
         list[str] | None, typer.Option(help="What it is to show: NAME=VALUE, or NAME for 1; may be repeated, or several with commas.")
     ] = None,
@@ -171,7 +173,17 @@ def translate(
     image: Annotated[
         Path | None, typer.Option(help="For models steered by another picture, such as edges: it, or a folder of them by name.")
     ] = None,
-    style: Annotated[Path | None, typer.Option(help="For models steered by a style: a reference picture, or a folder by name.")] = None,
+    style: Annotated[
+        Path | None,
+        typer.Option("--style", "--reference", help="For models steered by a style: a reference picture, or a folder by name."),
+    ] = None,
+    samples: Annotated[int, typer.Option(help="So many answers to each picture, of the seed and those that follow it.")] = 1,
+    strength: Annotated[
+        float, typer.Option(help="From 0, the source itself, over 1, the translation, to 1.5; for sources and translations that are alike.")
+    ] = 1.0,
+    direction: Annotated[
+        str | None, typer.Option(help="BtoA: back, with a model that learnt both directions (the other way round where it was BtoA).")
+    ] = None,
     index: Annotated[
         bool, typer.Option("--index", help="For models that make label maps: PNG of one channel with ids of classes, not colours.")
     ] = False,
@@ -200,6 +212,9 @@ def translate(
         beside={"mask": mask, "hints": hints, "map": map, "image": image, "style": style},
         stated={"label": label, "attributes": _names(attribute) or None, "text": text},
         index=index,
+        samples=samples,
+        strength=strength,
+        direction=direction,
     )
 
 

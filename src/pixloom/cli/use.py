@@ -33,24 +33,31 @@ def translate(
     beside: Mapping[str, Path | None],
     stated: Mapping[str, Any],
     index: bool,
+    strength: float,
+    samples: int,
+    direction: str | None,
 ) -> None:
     """Translate files; exit code 2 when any failed."""
     # openvino imports its converter where there is one, for a third of a second; nothing is converted in this process.
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     from pixloom.inference.choice import find_model, open_model
 
-    opened, description = open_model(find_model(model), runtime=runtime, device=device)  # it loads while the rest is imported
+    opened, description = open_model(
+        _towards(find_model(model), direction), runtime=runtime, device=device
+    )  # it loads while the rest is imported
     from pixloom.inference.batch import find_jobs, translate_files
     from pixloom.inference.translator import Translator
 
-    translator = Translator(opened, description, index=index)
+    translator = Translator(opened, description, index=index, strength=strength)
     working_size, channels = _working_size(size), translator.output_channels
     given = {name: place for name, place in beside.items() if place is not None}
     shown = _stated(stated)
     translator.beside.check([*given, *shown])
     translator.beside.check_stated(shown)
+    _check_samples(samples, translator)
     jobs = find_jobs(
         inputs,
+        samples=samples,
         out=out,
         channels=channels,
         recursive=recursive,
@@ -58,7 +65,7 @@ def translate(
         keep_alpha=keep_alpha,
         overwrite=overwrite,
         given=given,
-        optional=(*translator.task.optional, *(translator.conditions.names if translator.conditions.dropout else ())),
+        optional=(*translator.task.optional, *translator.conditions.optional),
         exact=translator.task.exact,
     )
     report = translate_files(
@@ -77,9 +84,42 @@ def translate(
     for note, count in Counter(note for notes in report.notes.values() for note in notes).items():
         typer.echo(f"note: {count} of {len(jobs)}: {note}", err=True)
     failed = f", {len(report.failed)} failed" if report.failed else ""
-    typer.echo(f"{len(report.done)} of {len(jobs)} translated into {out} with {opened.name}{failed}")
+    typer.echo(f"{report.count} of {len(jobs)} translated into {out} with {opened.name}{failed}")
     if report.failed:
         raise typer.Exit(2)
+
+
+def _towards(model: Path, direction: str | None) -> Path:
+    """The model that translates in a direction: itself, or the one in it that translates back.
+
+    Raises:
+        ConfigError: there is no such direction.
+        ModelError: only the other direction was learnt.
+    """
+    import json
+
+    from pixloom.errors import nearest
+    from pixloom.inference.choice import find_model
+
+    if direction is None:
+        return model
+    if direction not in ("AtoB", "BtoA"):
+        raise ConfigError(f"there is no direction '{direction}'", fix=nearest(direction, ("AtoB", "BtoA")))
+    described = json.loads((model / "config.json").read_text(encoding="utf-8")) if (model / "config.json").is_file() else {}
+    own = (described.get("task") or {}).get("direction") or "AtoB"
+    return model if direction == own else find_model(model, back=True)
+
+
+def _check_samples(samples: int, translator: Any) -> None:
+    """Refuse to ask for several answers where there is one."""
+    if samples < 1:
+        raise ConfigError(f"--samples cannot be {samples}", fix="give a number of answers, 1 or more")
+    if samples > 1 and not (translator.runtime.signature.noise_channels or translator.description.inference.dropout):
+        raise ConfigError(
+            f"--samples {samples}: this model has one answer for each picture",
+            why="it was trained without noise",
+            fix="leave --samples out, or train with --condition noise, or --recipe bicycle",
+        )
 
 
 def export(model: Path, *, out: Path | None, overwrite: bool) -> None:

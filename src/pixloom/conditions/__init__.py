@@ -91,7 +91,9 @@ class Conditions:
         """Without what is left out by chance."""
         kept = {}
         for kind in self.kinds:
-            left_out = rng.random() < self.dropout  # drawn whether or not there is a value: the next draw must not depend on it
+            left_out = (
+                rng.random() < self.dropout and not kind.is_drawn
+            )  # drawn whether or not there is a value: the next draw must not depend on it
             if kind.name in values and not left_out:
                 kept[kind.name] = kind.thinned(values[kind.name], dropout=self.dropout, rng=rng)
         return {name: value for name, value in kept.items() if value is not None}
@@ -111,6 +113,11 @@ class Conditions:
             for kind in self.kinds
         }
 
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Names of what need not be given: all that it sometimes learnt without, and codes that are drawn where none is given."""
+        return tuple(kind.name for kind in self.kinds if self.dropout or kind.is_drawn)
+
     def check(self, names: Sequence[str]) -> None:
         """Refuse the lack of a condition that must be given.
 
@@ -118,7 +125,7 @@ class Conditions:
             ConfigError: naming it.
         """
         for kind in self.kinds:
-            if kind.name not in names and not self.dropout:
+            if kind.name not in (*names, *self.optional):
                 raise ConfigError(f"this model needs a {kind.name}", why="it never learnt without one", fix=kind.offer)
 
 

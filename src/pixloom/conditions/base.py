@@ -47,6 +47,11 @@ class Condition(ABC):
         return self.offer.rpartition(" with ")[2]
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether chance stands in where it is not given, in training and at use."""
+        return False
+
+    @property
     def known(self) -> tuple[str, ...]:
         """The names that it knows, where it knows any."""
         return ()

@@ -146,14 +146,21 @@ class Style(Condition):
     Attributes:
         code: numbers of the code.
         channels: of reference pictures; 0: follows from the targets.
+        drawn: whether a code is drawn by chance where no reference is given; follows from the generator's noise.
     """
 
     code: Annotated[int, Field(ge=1, le=512)] = 8
     channels: Annotated[int, Field(ge=0, le=64)] = 0
+    drawn: bool = False
 
     name: ClassVar[str] = "style"
     summary: ClassVar[str] = "the style of a reference picture; in training of the target"
     offer: ClassVar[str] = "give a reference picture with --style FILE"
+
+    @property
+    def is_drawn(self) -> bool:
+        """As set."""
+        return self.drawn
 
     @property
     def width(self) -> int:

@@ -197,6 +197,11 @@ class Pictures:
         """Whether the example at a place in the records is in memory."""
         return index in self._kept
 
+    @property
+    def is_held(self) -> bool:
+        """Whether all of them are in memory."""
+        return len(self._kept) == len(self.records)
+
     def load(self, index: int) -> Loaded | None:
         """The example at a place in the records; None when it is bad, which is recorded once in :attr:`bad`."""
         if (kept := self._kept.get(index)) is not None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pixloom import __version__
-from pixloom.conditions import Conditions
+from pixloom.conditions import Conditions, build_conditions
 from pixloom.conditions.base import Values
 from pixloom.conditions.examples import Stated
 from pixloom.config import DataConfig, load_config
@@ -170,7 +170,8 @@ def evaluate(
     found = discover(data, paired=main.task.needs_pairs, beside=main.conditions.folders)
     listing = with_holdout(found, share=_holdout(Path(model), data))
     split, records = choose_records(listing, split=split, limit=limit)
-    examples = open_examples(records, task=main.task, size=main.description.size, conditions=main.conditions)
+    shown = shown_by(main.conditions, main.task, sum(listing.splits.values(), ()))
+    examples = open_examples(records, task=main.task, size=main.description.size, conditions=shown)
     reader = train_reader(listing, examples=examples, seed=seed) if main.task.between else None
     judges = judges_for(main.task, weights=weights, lpips=lpips, features=features, reader=reader, device=main.device)
     verdicts, missing = compare(translators, examples, judges=judges, seed=seed, progress=progress)
@@ -195,6 +196,13 @@ def evaluate(
     if out is not None:
         save(result, Path(out), overwrite=overwrite)
     return result
+
+
+def shown_by(conditions: Conditions, task: Task, records: Sequence[Record]) -> Conditions:
+    """What pictures show, to be judged by: the model's conditions, or, of a model between two collections, which one they are of."""
+    if conditions.kinds or not task.between:
+        return conditions
+    return build_conditions({"label": {}}, dropout=0.0).settled(records)
 
 
 def _as_the_run(model: Path, data: DataConfig) -> DataConfig:

@@ -40,11 +40,12 @@ _MEMORY = 2**29  # bytes that pictures on their way may take before another one 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to translate, where the result goes, and files that the task wants beside it, by name."""
+    """One file to translate, where the result goes, files that the task wants beside it, by name, and the number of the answer from 0."""
 
     source: Path
     out: Path
     given: Mapping[str, Path] = field(default_factory=dict, hash=False, compare=False)
+    sample: int = 0
 
 
 @dataclass
@@ -52,12 +53,14 @@ class Report:
     """What became of the jobs.
 
     Attributes:
-        done: outputs by source.
+        done: outputs by source, of several answers the last.
+        count: of files written.
         failed: the error of each failure.
         notes: what to know about a translation, by source: conversions of the picture, tiles.
     """
 
     done: dict[Path, Path] = field(default_factory=dict)
+    count: int = 0
     failed: dict[Path, PixloomError] = field(default_factory=dict)
     notes: dict[Path, tuple[str, ...]] = field(default_factory=dict)
 
@@ -74,6 +77,7 @@ def find_jobs(
     given: Mapping[str, Path] | None = None,
     optional: Sequence[str] = (),
     exact: bool = False,
+    samples: int = 1,
 ) -> list[Job]:
     """The files that some inputs (files, folders, patterns) mean, and where their translations go.
 
@@ -92,6 +96,7 @@ def find_jobs(
             name for each, whatever its suffix.
         optional: names of what a folder need not hold for every picture.
         exact: whether no pixel may change in the file, as of label maps: then a lossy format is left for PNG.
+        samples: how many answers to each picture; of several, each has its number behind its name.
 
     Raises:
         DataError: a picture for which nothing is given; an input that is not there or holds no pictures, or two sources with one output.
@@ -110,15 +115,17 @@ def find_jobs(
             chosen = suffix or _fitting_suffix(source, channels=channels, keep_alpha=keep_alpha, exact=exact)
             found = {name: _beside(place, relative, name=name, needed=name not in optional) for name, place in (given or {}).items()}
             beside = {name: path for name, path in found.items() if path is not None}
-            job = Job(source, out / relative.with_suffix(chosen), beside)
-            other = jobs.setdefault(job.out, job)
-            if other is not job and other.source.resolve() != source.resolve():
-                raise DataError(
-                    "two pictures would have one output",
-                    where=f"{jobs[job.out].source} and {source}",
-                    why=str(job.out),
-                    fix="translate them into two folders, or in two commands",
-                )
+            for sample in range(samples):
+                place = out / relative.with_suffix(chosen)
+                job = Job(source, place if samples == 1 else place.with_stem(f"{place.stem}-{sample + 1}"), beside, sample)
+                other = jobs.setdefault(job.out, job)
+                if other is not job and other.source.resolve() != source.resolve():
+                    raise DataError(
+                        "two pictures would have one output",
+                        where=f"{jobs[job.out].source} and {source}",
+                        why=str(job.out),
+                        fix="translate them into two folders, or in two commands",
+                    )
     _check_all_used(given or {}, list(jobs.values()))
     _check_untaken(list(jobs.values()), overwrite=overwrite)
     return list(jobs.values())
@@ -172,6 +179,7 @@ def translate_files(
                 out.rmdir()
     return Report(
         done={job.source: job.out for job in jobs if outcomes[job].error is None},
+        count=sum(outcomes[job].error is None for job in jobs),
         failed={job.source: failure for job in jobs if (failure := outcomes[job].error) is not None},
         notes={job.source: notes for job in jobs if (notes := outcomes[job].notes)},
     )
@@ -264,7 +272,7 @@ def _next_together(incoming: deque[_Step], *, most: int) -> list[_Step]:
     for step in list(incoming):
         if len(together) == most:
             break
-        if _shape(step) is not None and _shape(step) == _shape(together[0]):
+        if _shape(step) is not None and _shape(step) == _shape(together[0]) and step.job.sample == together[0].job.sample:
             incoming.remove(step)
             together.append(step)
     return together
@@ -283,7 +291,8 @@ def _translated(
     if steps[0].future.exception() is not None:
         return steps
     try:
-        results = _results(translator, [step.future.result() for step in steps], wishes=wishes, tell=tell)
+        answered = replace(wishes, seed=wishes.seed + steps[0].job.sample)
+        results = _results(translator, [step.future.result() for step in steps], wishes=answered, tell=tell)
     except ConfigError:
         raise
     except PixloomError as error:

@@ -97,12 +97,22 @@ def is_measured(folder: Path) -> bool:
     return bool(_remembered(fresh_export(folder).sha256))
 
 
-def find_model(path: Path) -> Path:
-    """The model that a path means: itself, or ``model`` inside a run folder.
+def find_model(path: Path, *, back: bool = False) -> Path:
+    """The model that a path means: itself, or ``model`` inside a run folder; or the one in it that translates back.
 
     Raises:
         ModelError: nothing there.
     """
+    if back:
+        there = find_model(path)
+        if not (there / "back" / "config.json").is_file():
+            raise ModelError(
+                "this model does not translate back",
+                where=there,
+                why="only one direction was learnt",
+                fix="leave --direction out, or learn both: --recipe cyclegan",
+            )
+        return there / "back"
     path = path.expanduser()
     if not path.exists():
         raise ModelError("there is no such model", where=path, fix="give a model folder or a run folder, e.g. runs/NAME")

@@ -62,15 +62,24 @@ class Translator:
         description: what ``modelfile`` stores beside it.
         device: where to compute a network; ``auto`` takes CUDA, then Apple's MPS, then the CPU.
         index: translations are ids of classes in one channel, not colours.
+        strength: s in x + s (y - x), from 0, the source itself, over 1, the translation, to 1.5, more than that.
 
     Raises:
-        ConfigError: ``index`` for a task that makes no label maps.
+        ConfigError: ``index`` for a task that makes no label maps, or a strength where source and translation are not alike.
 
     >>> translate = Translator.from_pretrained("runs/x")       # doctest: +SKIP
     >>> translate("photo.jpg").save("translated.png")          # doctest: +SKIP
     """
 
-    def __init__(self, generator: nn.Module | Runtime, description: ModelDescription, *, device: str = "auto", index: bool = False) -> None:
+    def __init__(
+        self,
+        generator: nn.Module | Runtime,
+        description: ModelDescription,
+        *,
+        device: str = "auto",
+        index: bool = False,
+        strength: float = 1.0,
+    ) -> None:
         self.description = description
         self.task: Task = build_task(description.task)
         self.conditions = build_conditions(description.conditions, dropout=description.condition_dropout)
@@ -78,10 +87,22 @@ class Translator:
         self.index = index
         if index and not self.task.makes_labels:
             raise ConfigError(f"the task '{self.task.name}' makes no label maps, so there are no ids", fix="leave --index out")
+        self.strength = strength
+        if strength != 1:
+            _check_strength(strength, self.task, description)
         self.runtime = generator if isinstance(generator, Runtime) else TorchRuntime(generator, description.inference, device=device)
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, runtime: str = "auto", device: str = "auto", index: bool = False) -> Translator:
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        runtime: str = "auto",
+        device: str = "auto",
+        index: bool = False,
+        strength: float = 1.0,
+        back: bool = False,
+    ) -> Translator:
         """Load a model folder, the model of a run folder, or an exported file.
 
         Args:
@@ -89,13 +110,15 @@ class Translator:
             runtime: ``torch``, ``onnxruntime`` or ``openvino``; ``auto``: the fastest on this machine, see ``choice.open_model``.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``; all but torch run on the CPU.
             index: translations are ids of classes in one channel, not colours.
+            strength: how far from the source to the translation, see :class:`Translator`.
+            back: the other direction, of a model that learnt both.
 
         Raises:
             ConfigError: an unknown runtime or device, or one that cannot have the other; or ``index`` where there are no classes.
             DependencyError: the runtime is not installed.
             ModelError: no model there, or a damaged or foreign one.
         """
-        return cls(*open_model(find_model(Path(path)), runtime=runtime, device=device), index=index)
+        return cls(*open_model(find_model(Path(path), back=back), runtime=runtime, device=device), index=index, strength=strength)
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model folder.
@@ -225,7 +248,8 @@ class Translator:
             ConfigError: an impossible size, or something given that the task does not take.
             ImageError: the picture has channels that the model does not take, or what is given is missing or of another size.
         """
-        picture, given = self.accept(picture), {**self.task.wanted(), **(given or {})}
+        wanted = {name: value for name, value in self.task.wanted().items() if name in self.conditions.names}
+        picture, given = self.accept(picture), {**wanted, **(given or {})}
         self.beside.check(given)
         self.beside.check_sizes(given, size=picture.pixels.shape[:2])
         given = {**self.task.accepted(picture.pixels, self.beside.of_task(given)), **self.beside.stated(given)}
@@ -343,6 +367,8 @@ class Translator:
     def _finished(self, pixels: np.ndarray, source: Picture, *, keep_alpha: bool, note: str | None) -> Picture:
         if self.index:
             return Picture(self.task.indexed(pixels), notes=source.notes if note is None else (*source.notes, note))
+        if self.strength != 1:
+            pixels = _between(source.pixels, pixels, strength=self.strength)
         return _finished(pixels, source, keep_alpha=keep_alpha, note=note)
 
     def _at_working_size(self, source: np.ndarray, size: Size) -> np.ndarray:
@@ -382,6 +408,30 @@ class Translator:
         picture = Picture(pixels=from_model(values, dtype=np.float32), alpha=None, notes=())
         translated = self.translate(picture, size=size, seed=seed, given=as_given(given))
         return torch.from_numpy(to_model(translated.pixels)).to(images)
+
+
+MOST_STRENGTH = 1.5
+"""Beyond it a translation is mostly what was clipped."""
+
+
+def _check_strength(strength: float, task: Task, description: ModelDescription) -> None:
+    """Refuse a strength that cannot be, or that would mix what is not alike."""
+    if not 0 <= strength <= MOST_STRENGTH:
+        raise ConfigError(f"the strength cannot be {strength:g}", fix=f"give a number from 0 to {MOST_STRENGTH}")
+    options = description.generator.options
+    alike = options["source_channels"] == options["target_channels"] and task.magnification == 1
+    if not alike or task.makes_labels or task.source_is_labels or task.exact:
+        raise ConfigError(
+            f"the task '{task.name}' has no strength",
+            why="there is no way between a source and a translation that are not alike",
+            fix="leave --strength out",
+        )
+
+
+def _between(source: np.ndarray, translation: np.ndarray, *, strength: float) -> np.ndarray:
+    """X + s (y - x), in the number type of both."""
+    values = to_model(source)
+    return from_model(np.clip(values + strength * (to_model(translation) - values), -1, 1), dtype=translation.dtype)
 
 
 def working_size(height: int, width: int, *, short_side: int, multiple: int = 1) -> tuple[int, int]:

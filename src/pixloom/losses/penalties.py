@@ -43,8 +43,33 @@ def gradient_penalty(
     device = real.device if rng is None else rng.device
     share = torch.rand(len(real), 1, 1, 1, generator=rng, device=device).to(real)
     between = torch.lerp(fake.detach(), real.detach(), share).requires_grad_()
-    logits = critic(source, between, condition).logits
-    score = torch.stack([scale.flatten(1).mean(1) for scale in logits]).mean(0)
-    (gradient,) = torch.autograd.grad(score.sum(), between, create_graph=True)
+    (gradient,) = torch.autograd.grad(_score(critic(source, between, condition)).sum(), between, create_graph=True)
     slope: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
     return (slope - 1).square().mean()
+
+
+def r1(
+    critic: JudgePairs,
+    source: Float[Tensor, "batch _ height width"],
+    real: Images,
+    condition: dict[str, Tensor] | None = None,
+) -> Scalar:
+    """Half the squared slope of the critic at real pictures, E[|grad_y D(x, y)|^2] / 2, to be weighted by gamma.
+
+    Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018, equation 9. Only the candidate moves, its source
+    stays; D is the mean over patches, then over scales.
+
+    Args:
+        critic: D, called as ``critic(source, candidate, condition)``.
+        source: (batch, source channels, height, width).
+        real: (batch, target channels, height, width).
+        condition: what steers the translation besides the source.
+    """
+    candidate = real.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(_score(critic(source, candidate, condition)).sum(), candidate, create_graph=True)
+    return gradient.square().flatten(1).sum(1).mean() / 2
+
+
+def _score(judgement: Judgement) -> Tensor:
+    """D of each picture: the mean over patches, then over scales."""
+    return torch.stack([scale.flatten(1).mean(1) for scale in judgement.logits]).mean(0)

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Protocol, TypeVar, cast, runtime_checkable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from pixloom.config import LossConfig, RunConfig
 from pixloom.data.batch import Batch
+from pixloom.errors import ConfigError, nearest
+from pixloom.nets import build
+from pixloom.nets.layers import bare, has_batch_norm
 from pixloom.shapes import Images, Scalar
+
+T = TypeVar("T")
+
+Content = Mapping[str, tuple[float, Callable[[Tensor, Tensor, Tensor], Tensor]]]
+"""Name of a content term -> its weight, and the function of (output, source, target), each (batch, channels, height, width)."""
+
+Networks = tuple[nn.Module, nn.Module | None]
+"""What is trained by the generator's terms, and what by the critic's."""
+
+Data = Literal["pairs", "domains", "collections"]
+"""What a method learns from: pairs; single pictures that state what they show; sources, and targets that are not theirs."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one generator pass gives; both updates share it."""
+    """What one generator pass gives; both updates share it.
+
+    Attributes:
+        fake: translations of the sources.
+        more: other tensors of the pass by name; those that a critic judges are pictures.
+    """
 
     fake: Images
+    more: Mapping[str, Tensor] = field(default_factory=dict)
 
     def detached(self) -> Outputs:
-        """The same pictures without the generator's graph: what the critic's update sees."""
-        return replace(self, fake=self.fake.detach())
+        """The same without the generator's graph: what the critic's update sees."""
+        return replace(self, fake=self.fake.detach(), more={name: value.detach() for name, value in self.more.items()})
 
 
 @runtime_checkable
@@ -27,21 +50,35 @@ class Method(Protocol):
     """A way of learning a translation. Data-free, and nothing passes from one call to the next through ``self``.
 
     ``weights`` holds the weight of every term that can appear; the engine multiplies them in one place. Terms are returned unweighted.
+
+    Attributes:
+        learns_from: what its batches hold.
+        uses: names of the settings in ``losses`` that have a part in it.
+        pooled: names of the pictures that a critic may be shown again later, ``fake`` or in ``Outputs.more``.
     """
+
+    learns_from: ClassVar[Data]
+    uses: ClassVar[tuple[str, ...]]
+    pooled: ClassVar[tuple[str, ...]]
 
     @property
     def generator(self) -> nn.Module:
-        """G(x, c, z)."""
+        """G(x, c, z), or the team that it belongs to."""
         ...
 
     @property
     def critic(self) -> nn.Module | None:
-        """D(x, y, c), where there is one."""
+        """D(x, y, c), or a team of such, where there is one."""
         ...
 
     @property
     def weights(self) -> dict[str, float]:
         """The weight of every term."""
+        ...
+
+    @staticmethod
+    def networks(config: RunConfig, channels: tuple[int, int]) -> Networks:
+        """What the method trains, of a config and the channels of source and target."""
         ...
 
     def translate(self, batch: Batch) -> Outputs:
@@ -55,3 +92,72 @@ class Method(Protocol):
     def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The terms that the generator minimises."""
         ...
+
+
+ADVERSARIAL_SETTINGS = ("adversarial", "adversarial_weight", "critic_weight", "gradient_penalty_weight", "r1_gamma")
+"""The settings of any game between generator and critic."""
+
+
+def generator_of(config: RunConfig, channels: tuple[int, int]) -> nn.Module:
+    """The config's generator for these channels of source and target."""
+    return build(config.generator.name, config.generator.options, **_given(config, channels))
+
+
+def critic_of(config: RunConfig, channels: tuple[int, int], *, sees_source: bool = True) -> nn.Module:
+    """The config's critic for these channels of source and target."""
+    assert config.critic is not None, "check_method has seen to it"
+    return build(config.critic.name, config.critic.options, **_given(config, channels if sees_source else (0, channels[1])))
+
+
+def _given(config: RunConfig, channels: tuple[int, int]) -> dict[str, int]:
+    return {"source_channels": channels[0], "target_channels": channels[1], "size": config.data.size}
+
+
+def adversarial_weights(losses: LossConfig, critic: nn.Module) -> dict[str, float]:
+    """The weights of the terms that any game between generator and critic may have.
+
+    Raises:
+        ConfigError: a penalty on the gradient of a critic with batch norm (it couples the pictures of a batch, so that the penalty is not
+            one picture's; Gulrajani et al. 2017, section 4).
+    """
+    penalty = losses.gradient_penalty_weight
+    if penalty is None:
+        penalty = 10.0 if losses.adversarial == "wasserstein" else 0.0
+    if (penalty or losses.r1_gamma) and has_batch_norm(critic):
+        raise ConfigError(
+            "the gradient penalty does not work on a critic with batch norm",
+            why="batch norm couples the pictures of a batch (Gulrajani et al. 2017, section 4)",
+            fix="--set critic.options.norm=instance, or --set losses.gradient_penalty_weight=0 --set losses.r1_gamma=0",
+        )
+    return {
+        "adversarial": losses.adversarial_weight,
+        "classification": losses.classification_weight,
+        "real": losses.critic_weight,
+        "fake": losses.critic_weight,
+        "relativistic": losses.critic_weight,
+        "gradient_penalty": losses.critic_weight * penalty,
+        "r1": losses.critic_weight * losses.r1_gamma,
+    }
+
+
+def draw_noise(generator: nn.Module, batch: Batch) -> Tensor | None:
+    """Noise z ~ N(0, 1), (batch, noise_channels), or None when the generator takes none."""
+    channels = int(cast(int, bare(generator).noise_channels))  # wrappers hide the attributes of what they wrap
+    return torch.randn(len(batch), channels, device=batch.source.device) if channels else None
+
+
+def target_of(batch: Batch) -> Images:
+    """The targets, which a loader gives for a method that is not between domains."""
+    assert batch.target is not None, "the loader gives targets"
+    return batch.target
+
+
+def lookup(table: dict[str, T], name: str, *, setting: str) -> T:
+    """What a setting names in a table.
+
+    Raises:
+        ConfigError: nothing there has this name.
+    """
+    if name not in table:
+        raise ConfigError(f"{setting} cannot be '{name}'", fix=nearest(name, table))
+    return table[name]

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from pixloom.config import LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
+from pixloom.config import LossConfig, OptimizerConfig, RunConfig, TrainingConfig
 from pixloom.errors import ConfigError, nearest
 from pixloom.losses import ADVERSARIAL, PIXEL
-from pixloom.methods import BETWEEN, check_method
-from pixloom.nets import CRITICS, GENERATORS, build
+from pixloom.methods import METHODS, build_networks, check_method, method_of
+from pixloom.methods.base import ADVERSARIAL_SETTINGS, adversarial_weights
+from pixloom.metrics.features import PERCEPTIONS
+from pixloom.nets import CRITICS, GENERATORS
 from pixloom.nets.layers import Dropout, has_batch_norm
+from pixloom.nets.team import acting
 from pixloom.recipes import recipe
 
+GAME = (*ADVERSARIAL_SETTINGS, "feature_weight")
+"""Settings of the losses that are for a critic."""
+
+TAKEN: dict[str, set[str]] = {"domains": {"label", "attributes"}, "collections": set()}
+"""What a method learns from -> the conditions that it can take; all where it is not named."""
+
 CRITIC_SETTINGS: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "losses": (LossConfig(), ("adversarial", "adversarial_weight", "critic_weight", "gradient_penalty_weight")),
     "critic_optimizer": (OptimizerConfig(), tuple(OptimizerConfig.model_fields)),
     "training": (TrainingConfig(), ("num_critic",)),
 }
@@ -40,55 +47,79 @@ def check_config(config: RunConfig, *, channels: tuple[int, int]) -> None:
     _check_batch(config)
     if config.critic is None:
         _check_without_critic(config)
-    generator = _outline(config.generator, GENERATORS, role="generator", channels=channels, size=config.data.size)
-    _check_multiple(config, generator)
-    if config.critic is not None:
-        judged = (0, channels[1]) if config.method in BETWEEN else channels
-        _outline(config.critic, CRITICS, role="critic", channels=judged, size=config.data.size)
-    _check_inference(config, generator)
     _check_conditions(config)
+    generator = _outline(config, channels)
+    _check_multiple(config, generator)
+    _check_inference(config, generator)
 
 
 def _check_losses(config: RunConfig) -> None:
-    losses = config.losses
-    for key, name, table in (("adversarial", losses.adversarial, ADVERSARIAL), ("pixel", losses.pixel, PIXEL)):
+    losses, defaults = config.losses, LossConfig()
+    for key, name, table in (
+        ("adversarial", losses.adversarial, ADVERSARIAL),
+        ("pixel", losses.pixel, PIXEL),
+        ("perceptual", losses.perceptual, PERCEPTIONS),
+    ):
         if name not in table:
             raise ConfigError(f"losses.{key} cannot be '{name}'", fix=nearest(name, table))
     if config.critic is not None and losses.adversarial_weight == 0:
         raise ConfigError(
             "the critic would have no effect", why="losses.adversarial_weight is 0", fix="give it a weight, or use --recipe regression"
         )
-    if losses.pixel_weight == 0 and (config.critic is None or losses.pixel != LossConfig().pixel):
-        raise ConfigError(f"losses.pixel={losses.pixel} would have no effect", why="losses.pixel_weight is 0", fix="give it a weight")
+    for name in LossConfig.model_fields:
+        value = getattr(losses, name)
+        if value != getattr(defaults, name) and (why := _idle_loss(name, config)):
+            fix = "leave it out, or choose a recipe with a critic, e.g. --recipe pix2pix" if why.endswith("no critic") else "leave it out"
+            raise ConfigError(f"losses.{name}={value} would have no effect", why=why, fix=fix)
+
+
+def _idle_loss(name: str, config: RunConfig) -> str | None:
+    """Why a setting of the losses would have no effect; None where it has one."""
+    losses, method = config.losses, method_of(config)
+    if name not in method.uses:
+        without = method is METHODS["regression"] and name in GAME
+        return f"the method '{config.method}' has no {'critic' if without else 'such term'}"
+    critic = config.critic.name if config.critic else None
+    conditioning = config.critic.options.get("conditioning") if config.critic else None
+    noise = config.generator.options.get("noise_channels")
+    reasons = {
+        "classification_weight": conditioning != "classifier" and "the critic has no classifier (critic.options.conditioning)",
+        "pixel": losses.pixel_weight == 0 and "losses.pixel_weight is 0",
+        "perceptual": losses.perceptual_weight == 0 and "losses.perceptual_weight is 0",
+        "perceptual_normalised": losses.perceptual_weight == 0 and "losses.perceptual_weight is 0",
+        "kl_weight": not (noise and "style" in config.conditions) and "there is no code: that needs the conditions style and noise",
+        "mode_seeking_weight": not noise and "there is no noise: --condition noise",
+        "attention_weight": config.generator.name != "ugatit" and f"the generator '{config.generator.name}' has no class activation",
+        "adversarial": critic == "segmenting" and "the critic 'segmenting' has a game of its own",
+        "nce_identity": losses.nce_weight == 0 and "losses.nce_weight is 0",
+        "flip_equivariance": losses.nce_weight == 0 and "losses.nce_weight is 0",
+    }
+    return reasons.get(name) or None
 
 
 def _check_conditions(config: RunConfig) -> None:
-    """Refuse settings for conditions where there is nothing for them to act on."""
-    defaults, losses = LossConfig(), config.losses
-    classified = config.critic is not None and config.critic.options.get("conditioning") == "classifier"
-    between = config.method in BETWEEN
-    idle = {
-        "losses.classification_weight": (losses.classification_weight != defaults.classification_weight and not classified),
-        "losses.cycle_weight": losses.cycle_weight != defaults.cycle_weight and not between,
-        "losses.identity_weight": losses.identity_weight != defaults.identity_weight and not between,
-        "training.condition_dropout": config.training.condition_dropout != TrainingConfig().condition_dropout and not config.conditions,
-    }
-    reasons = {
-        "losses.classification_weight": "the critic has no classifier (critic.options.conditioning)",
-        "training.condition_dropout": "there are no conditions",
-    }
-    for name, is_idle in idle.items():
-        if is_idle:
-            why = reasons.get(name, f"the method '{config.method}' does not translate between domains")
-            raise ConfigError(f"{name} would have no effect", why=why, fix="leave it out")
-    if between and not config.conditions.keys() & {"label", "attributes"}:
+    """Refuse conditions that the method cannot take, and settings that there is nothing for to act on."""
+    learns_from = method_of(config).learns_from
+    takes = TAKEN.get(learns_from)
+    if config.training.condition_dropout != TrainingConfig().condition_dropout and not config.conditions:
+        raise ConfigError("training.condition_dropout would have no effect", why="there are no conditions", fix="leave it out")
+    if learns_from == "domains" and not config.conditions.keys() & {"label", "attributes"}:
         raise ConfigError(
             f"the method '{config.method}' needs domains", why="neither labels nor attributes are conditions here", fix="--condition label"
         )
-    if between and (others := config.conditions.keys() - {"label", "attributes"}):
+    styled = {"style"} if config.method == "styles" else set()
+    if takes is not None and (others := config.conditions.keys() - takes - styled):
         raise ConfigError(
             f"the method '{config.method}' has no use for the condition '{min(others)}'",
-            why="a picture is taken from what it shows to something else; what it shows must be known for that",
+            why="a picture is taken from what it shows to something else; what it shows must be known for that"
+            if takes
+            else "all that it knows of a picture is which of two collections it is of",
+            fix="leave it out",
+        )
+    if config.training.pool_images and not method_of(config).pooled:
+        raise ConfigError(
+            f"training.pool_images={config.training.pool_images} would have no effect",
+            why=f"the critic of the method '{config.method}' judges pictures beside their sources or conditions",
             fix="leave it out",
         )
 
@@ -174,9 +205,13 @@ def _fitting(config: RunConfig, *, size: int, multiple: int) -> str:
     return f"--set data.first_size={multiple}" if multiple < config.data.size else "a generator of fewer levels (generator.options.depth)"
 
 
-def _outline(config: NetworkConfig, table: Mapping[str, Any], *, role: str, channels: tuple[int, int], size: int) -> nn.Module:
-    """The network without its weights, which costs no memory."""
-    if config.name not in table:
-        raise ConfigError(f"there is no {role} '{config.name}'", fix=nearest(config.name, table))
+def _outline(config: RunConfig, channels: tuple[int, int]) -> nn.Module:
+    """The generator without its weights, which costs no memory, once all networks of the method could be made."""
+    for role, network, table in (("generator", config.generator, GENERATORS), ("critic", config.critic, CRITICS)):
+        if network is not None and network.name not in table:
+            raise ConfigError(f"there is no {role} '{network.name}'", fix=nearest(network.name, table))
     with torch.device("meta"):
-        return build(config.name, config.options, source_channels=channels[0], target_channels=channels[1], size=size)
+        generator, critic = build_networks(config, channels=channels)
+        if critic is not None:
+            adversarial_weights(config.losses, critic)
+    return acting(generator)

@@ -10,18 +10,26 @@ Multi-Domain Image-to-Image Translation", CVPR 2018, equations 1 to 6. The adver
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pixloom.config import LossConfig
+from pixloom.config import LossConfig, RunConfig
 from pixloom.data.batch import Batch
-from pixloom.losses.adversarial import ADVERSARIAL
-from pixloom.losses.classes import classification
-from pixloom.losses.penalties import gradient_penalty
-from pixloom.methods.base import Outputs
-from pixloom.methods.conditional import adversarial_weights, draw_noise, lookup
-from pixloom.nets.layers import bare
+from pixloom.methods.base import (
+    ADVERSARIAL_SETTINGS,
+    Content,
+    Data,
+    Networks,
+    Outputs,
+    adversarial_weights,
+    critic_of,
+    draw_noise,
+    generator_of,
+)
+from pixloom.methods.game import Game, Side
 from pixloom.shapes import Images, Scalar
 
 
@@ -32,12 +40,22 @@ class MultiDomain:
         generator: G(x, c, z).
         critic: D(x, c), which sees no source.
         losses: which adversarial pair, and all weights.
+        content: not used: nothing says what should come out.
     """
 
-    def __init__(self, generator: nn.Module, critic: nn.Module, *, losses: LossConfig) -> None:
+    learns_from: ClassVar[Data] = "domains"
+    uses: ClassVar[tuple[str, ...]] = (*ADVERSARIAL_SETTINGS, "classification_weight", "cycle_weight", "identity_weight")
+    pooled: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, generator: nn.Module, critic: nn.Module, *, losses: LossConfig, content: Content | None = None) -> None:
         self.generator, self.critic = generator, critic
-        self.adversarial = lookup(ADVERSARIAL, losses.adversarial, setting="losses.adversarial")
         self.weights = adversarial_weights(losses, critic) | {"cycle": losses.cycle_weight, "identity": losses.identity_weight}
+        self.game = Game(losses, self.weights)
+
+    @staticmethod
+    def networks(config: RunConfig, channels: tuple[int, int]) -> Networks:
+        """G, and D without a source."""
+        return generator_of(config, channels), critic_of(config, channels, sees_source=False)
 
     def translate(self, batch: Batch) -> Outputs:
         """G(x, c')."""
@@ -45,38 +63,27 @@ class MultiDomain:
 
     def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The critic's side of the adversarial pair, what it makes of the real pictures' own conditions, and the penalty."""
-        shown = self._as_stated(batch)
-        on_real = self.critic(batch.source, batch.source, shown)
-        on_fake = self.critic(batch.source, outputs.fake, batch.condition)
-        terms = {**self.adversarial.critic(on_real.logits, on_fake.logits), **classification(on_real, shown)}
-        if self.weights["gradient_penalty"]:
-            terms["gradient_penalty"] = gradient_penalty(
-                bare(self.critic, compiled_only=True), batch.source, real=batch.source, fake=outputs.fake, condition=shown, rng=None
-            )
-        return terms
+        real, fake = self._sides(batch, outputs)
+        return self.game.critic_terms(self.critic, real=real, fake=fake)
 
     def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The generator's side, what the critic reads off its pictures, the way back, and the identity where it has a weight."""
-        on_fake = self.critic(batch.source, outputs.fake, batch.condition)
-        real_logits = None
-        if self.adversarial.needs_real:
-            with torch.no_grad():
-                real_logits = self.critic(batch.source, batch.source, self._as_stated(batch)).logits
-        terms = {
-            "adversarial": self.adversarial.generator(real_logits, on_fake.logits),
-            **classification(on_fake, batch.condition),
-        }
+        real, fake = self._sides(batch, outputs)
+        terms, _ = self.game.generator_terms(self.critic, real=real, fake=fake)
         if self.weights["cycle"]:
             terms["cycle"] = F.l1_loss(self._translated(batch, outputs.fake, batch.own), batch.source)
         if self.weights["identity"]:
             terms["identity"] = F.l1_loss(self._translated(batch, batch.source, batch.own), batch.source)
         return terms
 
-    @staticmethod
-    def _as_stated(batch: Batch) -> dict[str, torch.Tensor]:
-        """What the sources show, left out where what they are to show is: else a critic would know fakes by what is not stated."""
-        return {kind: own * (batch.condition[kind] != 0).any(1, keepdim=True) for kind, own in batch.own.items()}
+    def _sides(self, batch: Batch, outputs: Outputs) -> tuple[Side, Side]:
+        return Side(batch.source, batch.source, as_stated(batch)), Side(batch.source, outputs.fake, batch.condition)
 
     def _translated(self, batch: Batch, pictures: Images, condition: dict[str, torch.Tensor]) -> Images:
         translated: Images = self.generator(pictures, condition, draw_noise(self.generator, batch))
         return translated
+
+
+def as_stated(batch: Batch) -> dict[str, torch.Tensor]:
+    """What the sources show, left out where what they are to show is: else a critic would know fakes by what is not stated."""
+    return {kind: own * (batch.condition[kind] != 0).any(1, keepdim=True) for kind, own in batch.own.items()}

@@ -78,6 +78,17 @@ def alexnet() -> Trunk:
     )
 
 
+def vgg16() -> Trunk:
+    """VGG-16 up to relu2_2 (Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015)."""
+    return Trunk(
+        *(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 2)),
+        *(nn.Conv2d(64, 128, 3, padding=1), nn.ReLU(), nn.Conv2d(128, 128, 3, padding=1), nn.ReLU()),
+        taps=(3, 8),
+        widths=(64, 128),
+        smallest=2,
+    )
+
+
 class ConvReLU(nn.Conv2d):
     """A convolution with bias (batch norm folded in) and ReLU."""
 

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from pixloom import shapes
 from pixloom.errors import ConfigError, nearest
 from pixloom.files import checksum
-from pixloom.metrics.backbones import Trunk, alexnet, inception, squeezenet
+from pixloom.metrics.backbones import Trunk, alexnet, inception, squeezenet, vgg16
 from pixloom.metrics.weights import (
     ALEXNET,
     HEADS,
     INCEPTION,
     SQUEEZENET,
+    VGG16,
     find_weights,
     import_weights,
     load_into,
@@ -25,7 +26,7 @@ from pixloom.metrics.weights import (
     need_weights,
 )
 
-__all__ = ["FEATURES", "LPIPS", "LPIPS_NETS", "FeatureSpec", "Features", "find_weights", "import_weights"]
+__all__ = ["FEATURES", "LPIPS", "LPIPS_NETS", "PERCEPTIONS", "FeatureSpec", "Features", "Perception", "find_weights", "import_weights"]
 
 # ImageNet's mean and standard deviation of each channel, moved from [0, 1] to [-1, 1].
 IMAGENET_MEAN = (-0.030, -0.088, -0.188)
@@ -33,6 +34,47 @@ IMAGENET_DEVIATION = (0.458, 0.448, 0.450)
 
 LPIPS_NETS: dict[str, tuple[str, Callable[[], Trunk]]] = {"squeeze": (SQUEEZENET, squeezenet), "alex": (ALEXNET, alexnet)}
 """The networks LPIPS can look through: file of weights and constructor."""
+
+
+PERCEPTIONS: dict[str, tuple[str, Callable[[], Trunk]]] = {**LPIPS_NETS, "vgg16": (VGG16, vgg16)}
+"""The networks that a perceptual term can look through: file of weights and constructor."""
+
+
+class Perception(nn.Module):
+    """What a frozen network that was trained on photographs sees in pictures; gradients flow to them.
+
+    Args:
+        name: a name in :data:`PERCEPTIONS`.
+        normalised: pictures are shown as it was trained, with ImageNet's mean and deviation; else in [-1, 1], as pix2pixHD and SPADE do.
+        folder: where to look first for the weights.
+
+    Raises:
+        ConfigError: an unknown network.
+        DependencyError: the weights are not here.
+    """
+
+    def __init__(self, name: str, *, normalised: bool = True, folder: Path | str | None = None) -> None:
+        super().__init__()
+        if name not in PERCEPTIONS:
+            raise ConfigError(f"there is no network '{name}' to see with", fix=nearest(name, PERCEPTIONS))
+        file, construct = PERCEPTIONS[name]
+        path = need_weights(file, folder=folder)
+        self.name, self.normalised = name, normalised
+        self.trunk = load_into(construct(), load_weights(path), where=path)
+
+    def forward(self, images: shapes.Images) -> list[Tensor]:
+        """The activations of its layers.
+
+        Args:
+            images: (batch, 3 or 1, height, width) in [-1, 1]; a single channel is repeated.
+
+        Raises:
+            ConfigError: pictures of other channel counts, or too small for the network.
+        """
+        if min(images.shape[-2:]) < self.trunk.smallest:
+            raise ConfigError(f"the network '{self.name}' cannot look at pictures of less than {self.trunk.smallest} pixels a side")
+        activations: list[Tensor] = self.trunk(_normalised(images) if self.normalised else _rgb(images))
+        return activations
 
 
 class LPIPS(nn.Module):

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from pixloom.errors import DependencyError, ModelError
 from pixloom.files import cache_folder
-from pixloom.metrics.backbones import alexnet, inception, squeezenet
+from pixloom.metrics.backbones import alexnet, inception, squeezenet, vgg16
 
 SQUEEZENET = "squeezenet1_1_features_torchvision.safetensors"
 ALEXNET = "alexnet_features_torchvision.safetensors"
+VGG16 = "vgg16_features_relu2_2_torchvision.safetensors"
 HEADS = "lpips_heads_v0.1.safetensors"
 INCEPTION = "inception_v3_2015_trunk_mixed7a_fp16.safetensors"
 
@@ -146,6 +147,10 @@ def _from_alexnet(state: State) -> State:
     return dict(load_into(alexnet(), state).state_dict())
 
 
+def _from_vgg16(state: State) -> State:
+    return dict(load_into(vgg16(), state).state_dict())
+
+
 def _from_heads(net: str) -> Callable[[State], State]:
     return lambda state: {f"{net}.{name.split('.')[0]}.weight": state[name] for name in state}
 
@@ -169,6 +174,7 @@ _LPIPS = "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/wei
 PUBLISHED = {
     "squeezenet1_1-b8a52dc0.pth": Published("https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", SQUEEZENET, _from_squeezenet),
     "alexnet-owt-7be5be79.pth": Published("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", ALEXNET, _from_alexnet),
+    "vgg16-397923af.pth": Published("https://download.pytorch.org/models/vgg16-397923af.pth", VGG16, _from_vgg16),
     "squeeze.pth": Published(f"{_LPIPS}/squeeze.pth", HEADS, _from_heads("squeeze")),
     "alex.pth": Published(f"{_LPIPS}/alex.pth", HEADS, _from_heads("alex")),
     "pt_inception-2015-12-05-6726825d.pth": Published(

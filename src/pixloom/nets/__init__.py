@@ -12,14 +12,37 @@ from torch import nn
 from pixloom.errors import ConfigError, nearest
 from pixloom.nets.discriminators import ImageCritic, PatchCritic, PixelCritic
 from pixloom.nets.encoder_decoder import EncoderDecoder
+from pixloom.nets.enhancer import Enhancer
+from pixloom.nets.multiscale import MultiScaleCritic
 from pixloom.nets.resnet import ResNet
+from pixloom.nets.segmenting import SegmentingCritic
 from pixloom.nets.shuffle import Shuffle
+from pixloom.nets.spade import Spade
+from pixloom.nets.stargan2 import DomainCritic, StarGan2
+from pixloom.nets.ugatit import AttentionCritic, Ugatit
 from pixloom.nets.unet import UNet
 
-GENERATORS: dict[str, type[nn.Module]] = {"encoder_decoder": EncoderDecoder, "unet": UNet, "resnet": ResNet, "shuffle": Shuffle}
+GENERATORS: dict[str, type[nn.Module]] = {
+    "encoder_decoder": EncoderDecoder,
+    "unet": UNet,
+    "resnet": ResNet,
+    "shuffle": Shuffle,
+    "enhancer": Enhancer,
+    "spade": Spade,
+    "stargan2": StarGan2,
+    "ugatit": Ugatit,
+}
 """Networks that translate."""
 
-CRITICS: dict[str, type[nn.Module]] = {"patch": PatchCritic, "pixel": PixelCritic, "image": ImageCritic}
+CRITICS: dict[str, type[nn.Module]] = {
+    "patch": PatchCritic,
+    "pixel": PixelCritic,
+    "image": ImageCritic,
+    "multiscale": MultiScaleCritic,
+    "segmenting": SegmentingCritic,
+    "domains": DomainCritic,
+    "attention": AttentionCritic,
+}
 """Networks that judge."""
 
 NETWORKS: dict[str, type[nn.Module]] = {**GENERATORS, **CRITICS}

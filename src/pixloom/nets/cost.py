@@ -31,6 +31,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from pixloom.nets.team import acting
+
 Shape = tuple[int, ...]
 """Of an input, such as (batch, channels, height, width)."""
 
@@ -153,9 +155,10 @@ def step_cost(
     """
     of_generator = generator_cost(generator, size=size, batch=batch)
     of_critic = None if critic is None else critic_cost(critic, size=size, batch=batch)
-    parameters = of_generator.parameters + (0 if of_critic is None else of_critic.parameters)
+    averages = _num_parameters(generator, recurse=True)
+    parameters = averages + (0 if critic is None else _num_parameters(critic, recurse=True))
     source, target = (
-        torch.empty(batch, _options(generator)[f"{side}_channels"], size, size, device="meta") for side in ("source", "target")
+        torch.empty(batch, _options(acting(generator))[f"{side}_channels"], size, size, device="meta") for side in ("source", "target")
     )
     paper, paper_critic = _learning(generator), None if critic is None else _learning(critic)
     networks = [network for network in (paper, paper_critic) if network is not None]
@@ -167,18 +170,20 @@ def step_cost(
         generator=of_generator,
         critic=of_critic,
         macs=meter.macs.total(),
-        state_bytes=FLOAT_BYTES * (4 * parameters + averaged * of_generator.parameters),
+        state_bytes=FLOAT_BYTES * (4 * parameters + averaged * averages),
         activation_bytes=held.peak_bytes - FLOAT_BYTES * parameters,
     )
 
 
 def generator_cost(generator: nn.Module, *, size: int, batch: int = 1) -> NetworkCost:
-    """The cost of a generator's pass in training over square pictures of ``size`` pixels a side."""
+    """The cost of a generator's pass in training over square pictures of ``size`` pixels a side; of a team's ``there``."""
+    generator = acting(generator)
     return network_cost(generator, generator_inputs(generator, size=size, batch=batch))
 
 
 def critic_cost(critic: nn.Module, *, size: int, batch: int = 1) -> NetworkCost:
-    """The cost of a critic's pass in training over square pairs of ``size`` pixels a side."""
+    """The cost of a critic's pass in training over square pairs of ``size`` pixels a side; of a team's ``there``."""
+    critic = acting(critic)
     return network_cost(critic, [(batch, _options(critic)[f"{side}_channels"], size, size) for side in ("source", "target")])
 
 

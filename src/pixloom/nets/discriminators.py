@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from pixloom.errors import ConfigError
-from pixloom.nets.layers import NORMS, Condition, Norm, Pictures
+from pixloom.nets.layers import NORMS, Condition, Norm, Pictures, convolution
 from pixloom.nets.steering import SPATIAL, Conditioning, Injection, Reading, Steering, Widths, stacked
 from pixloom.shapes import Judgement
 
@@ -70,12 +70,7 @@ class Critic(nn.Module):
         return Judgement([logits], [features], guesses)
 
     def _check_size(self, candidate: Tensor) -> None:
-        if min(candidate.shape[2:]) < self.min_size:
-            raise ConfigError(
-                "the pictures are too small for the critic",
-                why=f"{_sides(candidate)} pixels, where it needs {self.min_size} x {self.min_size}",
-                fix="raise data.size, or lower the critic's layers",
-            )
+        check_size(candidate, self.min_size)
 
 
 class PatchCritic(Critic):
@@ -91,6 +86,7 @@ class PatchCritic(Critic):
         layers: number of halvings.
         width: channels of the first stage.
         norm: normalisation, a name in ``layers.NORMS``.
+        spectral: whether every convolution is spectrally normalised (Miyato et al., 2018).
         conditions: width of each condition by its kind, see ``steering.Widths``.
         conditioning: how they are taken in, see ``steering``.
     """
@@ -103,23 +99,23 @@ class PatchCritic(Critic):
         layers: Annotated[int, Field(ge=1, le=8)] = 3,
         width: PositiveInt = 64,
         norm: Norm = "batch",
+        spectral: bool = False,
         conditions: Widths | None = None,
         conditioning: Conditioning = "projection",
     ) -> None:
-        steering = steering_of(conditions, conditioning, channels=target_channels)
+        steering, make = steering_of(conditions, conditioning, channels=target_channels), convolution(spectral=spectral)
         widths = [width * min(2**stage, 8) for stage in range(layers + 1)]
         strides = [2] * (layers - 1) + [1]
         stages: list[nn.Module] = [
-            nn.Sequential(nn.Conv2d(source_channels + target_channels + steering.num_planes, width, 4, 2, 1), nn.LeakyReLU(0.2))
+            nn.Sequential(make(source_channels + target_channels + steering.num_planes, width, 4, 2, 1), nn.LeakyReLU(0.2))
         ]
         for inner, outer, stride in zip(widths[:-1], widths[1:], strides, strict=True):
-            convolution = nn.Conv2d(inner, outer, 4, stride, 1, bias=norm == "instance")
-            stages.append(nn.Sequential(convolution, NORMS[norm](outer), nn.LeakyReLU(0.2)))
+            layer = make(inner, outer, 4, stride, 1, bias=norm == "instance")
+            stages.append(nn.Sequential(layer, NORMS[norm](outer), nn.LeakyReLU(0.2)))
         shape = {"source_channels": source_channels, "target_channels": target_channels, "layers": layers, "width": width, "norm": norm}
-        options = {**shape, "conditions": dict(conditions or {}), "conditioning": conditioning}
-        # The two convolutions with stride 1 take a pixel each, and one must be left.
-        head = nn.Conv2d(widths[-1], 1, 4, 1, 1)
-        super().__init__(stages, head, steering=steering, features=widths[-1], options=options, min_size=3 * 2**layers)
+        options = {**shape, "spectral": spectral, "conditions": dict(conditions or {}), "conditioning": conditioning}
+        head = make(widths[-1], 1, 4, 1, 1)
+        super().__init__(stages, head, steering=steering, features=widths[-1], options=options, min_size=smallest_side(layers))
 
 
 class PixelCritic(Critic):
@@ -186,8 +182,8 @@ class ImageCritic(Critic):
             nn.Sequential(nn.Conv2d(source_channels + target_channels + steering.num_planes, width, 4, 2, 1), nn.LeakyReLU(0.2))
         ]
         for inner, outer in ((width, 2 * width), (2 * width, 4 * width), (4 * width, 8 * width)):
-            convolution = nn.Conv2d(inner, outer, 4, 2, 1, bias=norm == "none")
-            stages.append(nn.Sequential(convolution, NORMS[norm](outer), nn.LeakyReLU(0.2)))
+            layer = nn.Conv2d(inner, outer, 4, 2, 1, bias=norm == "none")
+            stages.append(nn.Sequential(layer, NORMS[norm](outer), nn.LeakyReLU(0.2)))
         head = nn.Sequential(nn.Flatten(), nn.Linear(8 * width * (size // 16) ** 2, 1))
         shape = {"source_channels": source_channels, "target_channels": target_channels, "size": size, "width": width, "norm": norm}
         options = {**shape, "conditions": dict(conditions or {}), "conditioning": conditioning}
@@ -208,6 +204,25 @@ def steering_of(conditions: Widths | None, conditioning: Conditioning, *, channe
     vectors = any(kind not in SPATIAL for kind in conditions or {})
     injection: Injection = "film" if vectors and conditioning != "concat" else "planes"
     return Steering(conditions, injection=injection, reference_channels=channels)
+
+
+def smallest_side(layers: int) -> int:
+    """Of a picture for a patch critic: the two convolutions with stride 1 take a pixel each, and one must be left."""
+    return int(3 * 2**layers)
+
+
+def check_size(candidate: Tensor, least: int) -> None:
+    """That no side of the pictures is shorter.
+
+    Raises:
+        ConfigError: one is.
+    """
+    if min(candidate.shape[2:]) < least:
+        raise ConfigError(
+            "the pictures are too small for the critic",
+            why=f"{_sides(candidate)} pixels, where it needs {least} x {least}",
+            fix="raise data.size, or lower the critic's layers",
+        )
 
 
 def _sides(pictures: Tensor) -> str:

@@ -88,13 +88,16 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def _forward_jointly(self, maps: Tensor) -> Tensor:
         # Two passes, mean then variance, because E[x^2] - E[x]^2 cancels digits.
-        values = maps.to(self.weight.dtype)
+        assert self.running_mean is not None
+        values = maps.to(self.running_mean.dtype)
         mean = _mean_over_processes(values.mean((0, 2, 3), keepdim=True))
         variance = _mean_over_processes((values - mean).square().mean((0, 2, 3), keepdim=True))
         if not untracked.depth:
             self._track(mean.detach().flatten(), variance.detach().flatten(), count=values.numel() // values.shape[1] * _world_size())
-        scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
-        return ((values - mean) * scale + self.bias[:, None, None]).to(maps.dtype)
+        scale = torch.rsqrt(variance + self.eps)
+        if not self.affine:
+            return ((values - mean) * scale).to(maps.dtype)
+        return ((values - mean) * (self.weight[:, None, None] * scale) + self.bias[:, None, None]).to(maps.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, *, count: int) -> None:
@@ -137,6 +140,74 @@ class Doubling(nn.ConvTranspose2d):
             return super().forward(maps, output_size)
         spread = (maps.flatten(1) @ self.weight[:, :, 1:3, 1:3].flatten(1)).view(len(maps), -1, 2, 2)
         return spread if self.bias is None else spread + self.bias[:, None, None]
+
+
+def halved(pictures: Tensor) -> Tensor:
+    """Pictures of half the size, rounded up: the mean of 3 x 3 at every other place, at the border of what there is."""
+    return F.avg_pool2d(pictures, 3, 2, 1, count_include_pad=False)
+
+
+class BlurHalving(nn.Module):
+    """Half the size without aliasing: the binomial filter (1, 2, 1) / 4 along rows and columns at every other place.
+
+    Zhang, "Making Convolutional Networks Shift-Invariant Again", ICML 2019, section 3.2. The filter is made of two averages of 2 x 2, the
+    second with stride 2; borders are mirrored. It has neither parameters nor buffers.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(batch, channels, height, width), sides 2 or more, to (batch, channels, height / 2, width / 2)."""
+        return F.avg_pool2d(F.avg_pool2d(F.pad(maps, (1, 1, 1, 1), mode="reflect"), 2, 1), 2)
+
+
+class BlurDoubling(nn.Module):
+    """Twice the size without aliasing: zeros between the places, then the binomial filter (1, 3, 3, 1) / 4 along rows and columns.
+
+    The counterpart of :class:`BlurHalving`. It is bilinear interpolation, 1/4 and 3/4 of two neighbours each, with repeated borders.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(batch, channels, height, width) to (batch, channels, 2 height, 2 width)."""
+        return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class SpectralConv2d(nn.Conv2d):
+    """A convolution by W / sigma(W), sigma the largest singular value of W as a matrix of (outer, inner x taps).
+
+        u <- W v / |W v|,   v = W^T u / |W^T u|,   sigma = u^T W v = |W^T u|
+
+    Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018, algorithm 1. One iteration per training pass,
+    none in use and while ``untracked`` is entered; the gradient goes through W in sigma, not through u. Deviation: v is taken anew from
+    u wherever it is needed, instead of being kept beside it; sigma is then that of the iteration's next half step, and positive
+    whatever u is. Activations that are recomputed after another pass are computed with that pass's u: nearly the same.
+
+    Attributes:
+        u: (outer,), the left singular vector; its length does not matter, so that it can be averaged.
+    """
+
+    u: Tensor
+
+    def __init__(self, inner: int, outer: int, kernel: int, stride: int = 1, padding: int = 0, *, bias: bool = True) -> None:
+        super().__init__(inner, outer, kernel, stride, padding, bias=bias)
+        self.register_buffer("u", F.normalize(torch.randn(outer), dim=0))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(batch, inner, height, width) to (batch, outer, height, width), or as stride and padding say."""
+        result: Tensor = self._conv_forward(maps, self.weight / self._sigma(self.weight.flatten(1)), self.bias)
+        return result
+
+    def _sigma(self, matrix: Tensor) -> Tensor:
+        if self.training and not untracked.depth:
+            with torch.no_grad():
+                self.u.copy_(F.normalize(torch.mv(matrix, F.normalize(torch.mv(matrix.t(), self.u), dim=0)), dim=0))
+        # A copy, for the next pass moves u while this one's backward pass still needs it.
+        left = F.normalize(self.u, dim=0).to(matrix.dtype)
+        sigma: Tensor = torch.mv(matrix.t(), left).norm()
+        return sigma.clamp(min=1e-12)
+
+
+def convolution(*, spectral: bool) -> type[nn.Conv2d]:
+    """The class of a network's convolutions: with spectral normalisation or without."""
+    return SpectralConv2d if spectral else nn.Conv2d
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
@@ -210,23 +281,23 @@ def set_noise_seed(network: nn.Module, seed: int | Tensor) -> None:
         layer.seed = (seed + number * 1_000_003) % _PRIME
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+def group_norm(channels: int, *, affine: bool = True) -> nn.GroupNorm:
     """Group normalisation (Wu and He, 2018) in 32 groups, or in the most that divide the channels with two or more in each.
 
     >>> [group_norm(channels).num_groups for channels in (64, 48, 8, 7)]
     [32, 24, 4, 1]
     """
     most = max(1, min(32, channels // 2))
-    return nn.GroupNorm(next(groups for groups in range(most, 0, -1) if channels % groups == 0), channels)
+    return nn.GroupNorm(next(groups for groups in range(most, 0, -1) if channels % groups == 0), channels, affine=affine)
 
 
-NORMS: dict[Norm, Callable[[int], nn.Module]] = {
+NORMS: dict[Norm, Callable[..., nn.Module]] = {
     "batch": BatchNorm2d,
     "instance": InstanceNorm2d,
     "group": group_norm,
     "none": nn.Identity,
 }
-"""Number of channels -> normalisation layer."""
+"""Number of channels -> normalisation layer; ``affine=False`` leaves out its parameters."""
 
 
 def set_inference(network: nn.Module, *, statistics: Statistics, dropout: bool) -> None:
@@ -241,11 +312,18 @@ def set_inference(network: nn.Module, *, statistics: Statistics, dropout: bool) 
 
 @torch.no_grad()
 def initialize(network: nn.Module, *, gain: float = 0.02) -> None:
-    """Draw new weights: N(0, gain) for convolutions and linear layers, N(1, gain) for batch norm; biases 0 (Radford et al., 2016)."""
+    """Draw new weights: N(0, gain) for convolutions and linear layers, N(1, gain) for batch norm; biases 0 (Radford et al., 2016).
+
+    Networks whose layers no normalisation follows, by their attribute ``keeps_scale``, draw convolutions and linear layers from N(0, 2 /
+    inputs) (He et al., "Delving Deep into Rectifiers", 2015).
+    """
+    rectified = {id(inner) for module in network.modules() if getattr(module, "keeps_scale", False) for inner in module.modules()}
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.Linear) and id(module) in rectified:
+            nn.init.kaiming_normal_(module.weight)
+        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, 0.0, gain)
-        elif isinstance(module, BatchNorm2d):
+        elif isinstance(module, BatchNorm2d) and module.affine:
             nn.init.normal_(module.weight, 1.0, gain)
         else:
             continue

@@ -11,7 +11,7 @@ A condition that is not stated is zero, everywhere. So a network that sometimes 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, cast
 
 import torch
 from pydantic import PositiveInt
@@ -64,9 +64,10 @@ class Steering(nn.Module):
 
     Attributes:
         num_planes: channels that are stacked on the source.
+        is_coded: whether style and noise are one code: read off a reference picture where one is given, else drawn by chance.
 
     Raises:
-        ConfigError: an injection for which there is nothing to inject.
+        ConfigError: an injection for which there is nothing to inject, or a style of another length than the noise.
     """
 
     is_light: ClassVar[bool] = True
@@ -80,10 +81,18 @@ class Steering(nn.Module):
             self.text = TextEncoder(self.conditions["text"])
         if "embedding" in self.conditions:
             self.embedding = nn.Linear(self.conditions["embedding"], TEXT_WIDTH, bias=False)
+        self.is_coded = "style" in self.conditions and noise_channels > 0
+        if self.is_coded and self.conditions["style"] != noise_channels:
+            raise ConfigError(
+                f"a style of {self.conditions['style']} numbers and noise of {noise_channels} do not go together",
+                why="they are one code, drawn by chance where no reference is given",
+                fix=f"--set conditions.style.code={noise_channels}",
+            )
         if "style" in self.conditions:
-            self.style = StyleEncoder(reference_channels, self.conditions["style"])
+            self.style = StyleEncoder(reference_channels, self.conditions["style"], gaussian=self.is_coded)
         encoded = {"text": TEXT_WIDTH, "embedding": TEXT_WIDTH}
-        self.vector_width = noise_channels + sum(encoded.get(kind, n) for kind, n in self.conditions.items() if kind not in SPATIAL)
+        self.vector_width = sum(encoded.get(kind, n) for kind, n in self.conditions.items() if kind not in SPATIAL)
+        self.vector_width += 0 if self.is_coded else noise_channels
         self.num_maps = sum(width for kind, width in self.conditions.items() if kind in SPATIAL)
         self.num_planes = {"planes": self.num_maps + self.vector_width, "spade": 0}.get(injection, self.num_maps)
         self.modulation_width = {"planes": 0, "spade": self.num_maps + self.vector_width}.get(injection, self.vector_width)
@@ -133,18 +142,19 @@ class Steering(nn.Module):
         _check_noise(noise, batch=len(source), channels=self.noise_channels)
         if not self.conditions and noise is None:
             return Steer(None, None)
-        vectors = [self._vector(kind, given.get(kind), source) for kind in self.conditions if kind not in SPATIAL]
-        vectors += [] if noise is None else [noise.to(source)]
+        vectors: dict[str, Tensor] = {kind: self._vector(kind, given.get(kind), source) for kind in self.conditions if kind not in SPATIAL}
+        if noise is not None:
+            vectors |= {"style": _or_drawn(vectors["style"], noise.to(source))} if self.is_coded else {"noise": noise.to(source)}
         maps = [_map(given.get(kind), width, source) for kind, width in self.conditions.items() if kind in SPATIAL]
         if self.injection in ("film", "adain"):
-            return Steer(torch.cat(maps, 1) if maps else None, torch.cat(vectors, 1))
-        spread = [vector[:, :, None, None].expand(-1, -1, *source.shape[2:]) for vector in vectors]
+            return Steer(torch.cat(maps, 1) if maps else None, torch.cat(list(vectors.values()), 1))
+        spread = [vector[:, :, None, None].expand(-1, -1, *source.shape[2:]) for vector in vectors.values()]
         planes = torch.cat([*maps, *spread], 1)
         return Steer(planes, None) if self.injection == "planes" else Steer(None, planes)
 
-    def _vector(self, kind: Kind, value: Tensor | None, source: Tensor) -> Tensor:
+    def _vector(self, kind: str, value: Tensor | None, source: Tensor) -> Tensor:
         """(batch, width) of one condition."""
-        batch, width = len(source), self.conditions[kind]
+        batch, width = len(source), self.conditions[cast(Kind, kind)]
         if kind == "text":
             words: Tensor = self.text(source.new_zeros(batch, TEXT_LENGTH, dtype=torch.int64) if value is None else value)
             return words
@@ -242,28 +252,42 @@ class TextEncoder(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """A reference picture to a style code in [-1, 1]: three halvings, the mean over all places, one layer.
+    """A reference picture to a style code: halvings, the mean over all places, one layer.
 
-    What averages over a whole picture is its colours and textures, not its layout (Huang et al., "MUNIT", ECCV 2018, section 3).
+    What averages over a whole picture is its colours and textures, not its layout (Huang et al., "MUNIT", ECCV 2018, section 3). A code
+    that may also be drawn by chance has a distribution, N(mu, sigma^2) (Kingma and Welling, 2014), of which mu is taken at use; one that
+    may not lies in [-1, 1].
 
     Args:
         channels: of the picture.
         width: of the code.
+        gaussian: whether it has a distribution.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    side: ClassVar[int] = REFERENCE_SIDE
+
+    def __init__(self, channels: int, width: int, *, gaussian: bool = False) -> None:
         super().__init__()
+        self.gaussian = gaussian
         layers: list[nn.Module] = []
         for inner, outer in ((channels, 32), (32, 64), (64, 64)):
             layers += [nn.Conv2d(inner, outer, 4, 2, 1), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
-        self.project = nn.Linear(64, width)
+        self.project = nn.Linear(64, 2 * width if gaussian else width)
 
     def forward(self, reference: Tensor) -> Tensor:
         """(batch, channels, height, width) to (batch, width); zero for a picture of zeros, which stands for none."""
-        given = (reference.abs().amax((1, 2, 3)) > 0).to(reference.dtype)[:, None]
-        code: Tensor = torch.tanh(self.project(self.layers(reference).mean((2, 3)))) * given
-        return code
+        code = self.distribution(reference)[0] if self.gaussian else torch.tanh(self._read(reference))
+        return code * (reference.abs().amax((1, 2, 3)) > 0).to(reference.dtype)[:, None]
+
+    def distribution(self, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the codes of pictures, each (batch, width)."""
+        mean, log_variance = self._read(reference).chunk(2, 1)
+        return mean, log_variance
+
+    def _read(self, reference: Tensor) -> Tensor:
+        read: Tensor = self.project(self.layers(reference).mean((2, 3)))
+        return read
 
 
 class Reading(nn.Module):
@@ -309,6 +333,12 @@ class Reading(nn.Module):
             agreement = (self.project(modulation) * mean).sum(1)
             logits = logits + agreement.view(-1, *[1] * (logits.ndim - 1))
         return logits, {kind: guess(mean) for kind, guess in self.guesses.items()}
+
+
+def _or_drawn(code: Tensor, noise: Tensor) -> Tensor:
+    """The code where one was given, else the noise; a code of zeros stands for none."""
+    given = (code != 0).any(1, keepdim=True).to(code.dtype)
+    return code * given + noise * (1 - given)
 
 
 def _map(value: Tensor | None, width: int, source: Tensor) -> Tensor:

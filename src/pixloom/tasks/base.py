@@ -24,7 +24,7 @@ from pixloom.images import from_model, resize, to_model
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pixloom.config import LossConfig
+    from pixloom.config import LossConfig, TaskConfig
     from pixloom.data.sources import Record
 
 Pixels = np.ndarray
@@ -154,6 +154,10 @@ class Task(ABC):
     def settings(self) -> dict[str, Any]:
         """What this task wants otherwise than a recipe has it, by dotted key; a person's own settings come after these."""
         return {}
+
+    def reversed(self) -> TaskConfig | None:
+        """The task that translates back, for methods that learn both directions; None where that is no task of its own."""
+        return None
 
     def wanted(self) -> dict[str, Any]:
         """Conditions that a translation shows unless others are asked for."""

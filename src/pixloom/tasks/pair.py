@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pixloom.config import Direction
+from pixloom.config import Direction, TaskConfig
 from pixloom.tasks.base import Pixels, Shown, Task, paired
 
 
@@ -26,6 +26,10 @@ class Pair(Task):
         paired(self.name, target)
         assert target is not None
         return (source, target) if self.direction == "AtoB" else (target, source)
+
+    def reversed(self) -> TaskConfig:
+        """The other direction."""
+        return TaskConfig(name=self.name, direction="BtoA" if self.direction == "AtoB" else "AtoB")
 
     def views(self, source: Pixels, target: Pixels | None, *, rng: np.random.Generator) -> Shown:
         """(A, B) or (B, A)."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import numpy as np
 from pydantic import Field
 
+from pixloom.config import TaskConfig
 from pixloom.errors import DataError
 from pixloom.tasks.base import Given, Pixels, Values, as_pixels, unit
 from pixloom.tasks.colorize import lab_to_rgb, rgb_to_lab
@@ -27,11 +28,13 @@ class Stylize(Edit):
 
     Attributes:
         to: the collection whose style is wanted, a folder's name; none: the second of A and B.
+        origin: the other one; follows from the folders.
         keep_colour: palette control, from 0 (the style's colours) to 1 (the source's own): of CIE Lab, L is the translation's, and (a, b)
             lie between both.
     """
 
     to: str | None = None
+    origin: str | None = None
     keep_colour: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
 
     name: ClassVar[str] = "stylize"
@@ -55,7 +58,11 @@ class Stylize(Edit):
         if to not in counts:
             what = "it is not clear which style is wanted" if to is None else f"there is no collection '{to}'"
             raise DataError(what, why=f"the folders are {first} and {second}", fix=f"--set task.options.to={second}")
-        return replace(self, to=to)
+        return replace(self, to=to, origin=next(name for name in counts if name != to))
+
+    def reversed(self) -> TaskConfig:
+        """The other collection's style."""
+        return TaskConfig(name=self.name, options={**self.options(), "to": self.origin, "origin": self.to})
 
     def wanted(self) -> dict[str, Any]:
         """The style, unless another is asked for."""

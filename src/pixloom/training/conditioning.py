@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from pixloom.conditions import CONDITIONS, Conditions, build_conditions
-from pixloom.config import RunConfig, override
+from pixloom.config import NetworkConfig, RunConfig, override
 from pixloom.data.sources import Listing
 from pixloom.errors import ConfigError, nearest
+from pixloom.methods import method_of
+from pixloom.nets import GENERATORS
 from pixloom.nets.steering import SPATIAL
 from pixloom.tasks import Task
 
@@ -23,8 +26,7 @@ def settings_for(conditions: Sequence[str]) -> dict[str, Any]:
         if name not in known:
             raise ConfigError(f"there is no condition '{name}'", fix=nearest(name, known))
     settings: dict[str, Any] = {f"conditions.{name}": {} for name in conditions if name != NOISE}
-    noise = {"generator.options.noise_channels": NOISE_CHANNELS, "generator.options.injection": "film"}
-    return settings | (noise if NOISE in conditions else {})
+    return settings | ({"generator.options.noise_channels": NOISE_CHANNELS} if NOISE in conditions else {})
 
 
 def conditions_of(config: RunConfig) -> Conditions:
@@ -47,7 +49,7 @@ def conditioned(
         ConfigError: a condition that the task cannot take, or one that is always asked for and not always there.
         DataError: the examples do not state what a condition is made of.
     """
-    if task.between:
+    if method_of(config).learns_from == "domains":
         config = _with_domains(config, listing)
     config = _with_style(config, task, picture_channels)
     conditions = conditions_of(config).settled(listing.splits["train"])
@@ -65,10 +67,15 @@ def _with_domains(config: RunConfig, listing: Listing) -> RunConfig:
 
 def _with_style(config: RunConfig, task: Task, channels: tuple[int, int | None]) -> RunConfig:
     """The config with the channels of the pictures that a style is read off."""
-    if "style" not in config.conditions or config.conditions["style"].get("channels"):
+    if "style" not in config.conditions:
         return config
-    target = channels[0] if config.task.direction == "BtoA" else channels[1]
-    if not task.needs_pairs or task.head != "tanh" or target is None:
+    if not config.conditions["style"].get("drawn") and option_of(config.generator, "noise_channels"):
+        config = override(config, {"conditions.style.drawn": True})
+    if config.conditions["style"].get("channels"):
+        return config
+    backwards = config.task.direction == "BtoA" or task.between  # there, pictures are references for each other
+    target = channels[0] if backwards else channels[1]
+    if not (task.needs_pairs or task.between) or task.head != "tanh" or target is None:
         raise ConfigError(
             f"the task '{task.name}' has no use for the condition 'style'",
             why="a style is read off targets that are pictures of their own",
@@ -89,7 +96,7 @@ def _check_stated(task: Task, conditions: Conditions, listing: Listing) -> None:
         return
     for record in (record for records in listing.splits.values() for record in records):
         there = {**conditions.values(record, {}), **record.pictures}
-        if lacking := [name for name in conditions.names if name not in there]:
+        if lacking := [name for name in conditions.names if name not in there and name not in conditions.optional]:
             raise ConfigError(
                 f"training.condition_dropout cannot be 0: '{record.id}' states no {lacking[0]}",
                 why="a style is read off targets, which are not there at use"
@@ -101,16 +108,23 @@ def _check_stated(task: Task, conditions: Conditions, listing: Listing) -> None:
 
 def _with_networks(config: RunConfig, conditions: Conditions) -> RunConfig:
     """The config with what conditions have learnt, and networks that take them."""
-    if not conditions.kinds:
-        return config
     settings: dict[str, Any] = {f"conditions.{name}": values for name, values in conditions.settings().items()}
-    settings["generator.options.conditions"] = conditions.widths
-    steers = conditions.widths.keys() - set(SPATIAL)
-    if "injection" not in config.generator.options and steers:
+    steers = conditions.widths.keys() - set(SPATIAL) or config.generator.options.get("noise_channels")
+    if steers and option_of(config.generator, "injection") == "planes" and "injection" not in config.generator.options:
         settings["generator.options.injection"] = "film"
-    if config.critic is not None:
-        settings["critic.options.conditions"] = conditions.widths
+    if conditions.kinds:
+        settings["generator.options.conditions"] = conditions.widths
+        drawn = {kind.tensor for kind in conditions.kinds if kind.is_drawn}  # a critic does not know what was drawn
+        judged = {kind: width for kind, width in conditions.widths.items() if kind not in drawn}
+        if config.critic is not None and judged:
+            settings["critic.options.conditions"] = judged
     return override(config, settings)
+
+
+def option_of(network: NetworkConfig, name: str) -> Any:
+    """An option of a network, or its default; None where the network has none of that name."""
+    parameters = inspect.signature(GENERATORS[network.name]).parameters if network.name in GENERATORS else {}
+    return network.options.get(name, parameters[name].default) if name in parameters else None
 
 
 def steered(conditions: Conditions) -> list[str]:

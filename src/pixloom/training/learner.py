@@ -11,18 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pixloom.config import NetworkConfig, OptimizerConfig, RunConfig
+from pixloom.config import OptimizerConfig, RunConfig
 from pixloom.data.batch import Batch
-from pixloom.errors import ConfigError
-from pixloom.methods import BETWEEN, Method, build_method
+from pixloom.methods import Method, build_method
+from pixloom.methods import build_networks as method_networks
 from pixloom.methods.base import Outputs
-from pixloom.nets import CRITICS, GENERATORS, build
 from pixloom.nets.layers import initialize, recompute_activations, untracked
+from pixloom.nets.team import acting, returning
 from pixloom.recipes import recipe
 from pixloom.tasks import build_task
 from pixloom.training.ema import Ema
 from pixloom.training.engine import Engine, derive_seed
+from pixloom.training.pool import Pool
 from pixloom.training.state import Checkpoint, restore_module, restore_optimizer
+
+FADING = ("diversity",)
+"""Terms whose weight falls linearly to zero over the run (Choi et al., "StarGAN v2", 2020, appendix B)."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,10 @@ class Learner:
     """The networks, their optimizers and the averaged generator.
 
     Attributes:
-        generator, critic: the bare networks.
+        generator, critic: the bare networks, or teams of networks.
         method: the method over the networks as the engine wrapped them.
+        pools: made pictures that the critic may be shown again, by their name in the outputs.
+        passed: share of the run that has passed, on which weights that fade depend.
     """
 
     def __init__(self, config: RunConfig, *, channels: tuple[int, int], engine: Engine) -> None:
@@ -65,10 +71,21 @@ class Learner:
             critic=wrapped.get("critic"),
             content=build_task(config.task).terms(config.losses),
         )
+        self.pools = {name: Pool(config.training.pool_images) for name in self.method.pooled if config.training.pool_images}
+        self.passed = 0.0
 
     @property
     def best_generator(self) -> nn.Module:
         """The generator to use: the average where there is one."""
+        return acting(self._best)
+
+    @property
+    def best_return(self) -> nn.Module | None:
+        """The generator that translates back, where there is one."""
+        return returning(self._best)
+
+    @property
+    def _best(self) -> nn.Module:
         return self.generator if self.ema is None else self.ema.network
 
     def step(self, batch: Batch, *, train_generator: bool = True) -> StepResult:
@@ -81,6 +98,11 @@ class Learner:
             num_images = self.config.training.batch_size * self.config.training.num_critic
             self.ema.update(self.generator, num_images=num_images, sound=result.sound)
         return result
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of every term, here and now."""
+        return {name: weight * (1 - self.passed) if name in FADING else weight for name, weight in self.method.weights.items()}
 
     def is_finite(self) -> bool:
         """Whether every weight and statistic is a number: what is not must never be shown, judged or saved."""
@@ -95,7 +117,7 @@ class Learner:
             settings: OptimizerConfig = getattr(self.config, f"{name}_optimizer")
             rates[name] = settings.learning_rate * factor * self.batch_factor
             for group in optimizer.param_groups:
-                group["lr"] = rates[name]
+                group["lr"] = rates[name] * group["share"]
         return rates
 
     def states(self) -> dict[str, Mapping[str, Any]]:
@@ -105,6 +127,8 @@ class Learner:
             states["critic"] = self.critic.state_dict()
         if self.ema is not None:
             states["ema"] = self.ema.network.state_dict()
+        for name, pool in self.pools.items():
+            states[f"pool_{name}"] = pool.state()
         for name, optimizer in self.optimizers.items():
             states[f"{name}_optimizer"] = {"state": {str(key): value for key, value in optimizer.state_dict()["state"].items()}}
         return states
@@ -116,6 +140,8 @@ class Learner:
             restore_module(self.critic, checkpoint, "critic")
         if self.ema is not None:
             restore_module(self.ema.network, checkpoint, "ema")
+        for name, pool in self.pools.items():
+            pool.restore({key.split("/", 1)[1]: value for key, value in checkpoint.tensors.items() if key.startswith(f"pool_{name}/")})
         for name, optimizer in self.optimizers.items():
             restore_optimizer(optimizer, checkpoint, f"{name}_optimizer")
 
@@ -131,7 +157,10 @@ class Learner:
         critic_terms: dict[str, Tensor] = {}
         if method.critic is not None:
             critic_terms, sound = self._descend(
-                "critic", lambda place: method.critic_terms(parts[place], passes.for_critic(place)), num_parts=len(parts), sound=sound
+                "critic",
+                lambda place: method.critic_terms(parts[place], self._with_former(passes.for_critic(place))),
+                num_parts=len(parts),
+                sound=sound,
             )
         if train_generator:
             with frozen(method.critic):
@@ -142,6 +171,15 @@ class Learner:
                     sound=sound,
                 )
         return StepResult(generator_terms, critic_terms, sound)
+
+    def _with_former(self, outputs: Outputs) -> Outputs:
+        """The outputs as the critic is shown them: some of their pictures from earlier steps, where pictures are kept."""
+        shown = {name: pool.exchanged(outputs.fake if name == "fake" else outputs.more[name]) for name, pool in self.pools.items()}
+        if not shown:
+            return outputs
+        return replace(
+            outputs, fake=shown.get("fake", outputs.fake), more={**outputs.more, **{k: v for k, v in shown.items() if k != "fake"}}
+        )
 
     def _statistics(self) -> list[tuple[Tensor, Tensor]]:
         """The networks' running statistics, each with a copy."""
@@ -161,7 +199,7 @@ class Learner:
         for place in range(num_parts):
             with self.engine.averaging(network, last=place == num_parts - 1):
                 terms = terms_of(place)
-                total = weighted_sum(terms, self.method.weights) / num_parts
+                total = weighted_sum(terms, self.weights) / num_parts
                 self.engine.backward(total)
             sound = sound & torch.isfinite(total.detach())
             for key, value in terms.items():
@@ -224,24 +262,35 @@ def build_networks(config: RunConfig, *, channels: tuple[int, int]) -> tuple[nn.
         ConfigError: unknown networks or options.
     """
     torch.manual_seed(derive_seed(config.training.seed, -1))
-    given = {"source_channels": channels[0], "target_channels": channels[1], "size": config.data.size}
-    generator = _build_one(config.generator, GENERATORS, role="generator", given=given)
-    judged = given | {"source_channels": 0} if config.method in BETWEEN else given
-    critic = None if config.critic is None else _build_one(config.critic, CRITICS, role="critic", given=judged)
+    generator, critic = method_networks(config, channels=channels)
+    for network in (generator, critic):
+        if network is not None:
+            initialize(network)
     return generator, critic
 
 
-def _build_one(config: NetworkConfig, table: Mapping[str, Any], *, role: str, given: Mapping[str, int]) -> nn.Module:
-    if config.name not in table:
-        raise ConfigError(f"there is no {role} '{config.name}'", fix=f"one of: {', '.join(table)}")
-    network: nn.Module = build(config.name, config.options, **given)
-    initialize(network)
-    return network
-
-
 def adam(network: nn.Module, settings: OptimizerConfig) -> torch.optim.Adam:
-    """Adam with the config's settings, as one fused kernel: the same maths, and it can leave a step out by itself."""
-    return torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True)
+    """Adam with the config's settings, as one fused kernel: the same maths, and it can leave a step out by itself.
+
+    Parts of a network that learn slower, by its attribute ``rates``, are groups of their own, with the ``share`` of the rate that they
+    take.
+    """
+    groups = [{"params": parameters, "share": share} for share, parameters in _by_rate(network).items()]
+    return torch.optim.Adam(groups, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True)
+
+
+def _by_rate(network: nn.Module) -> dict[float, list[nn.Parameter]]:
+    """The parameters by the share of the learning rate that they take."""
+    shares = {
+        parameter: share
+        for module in network.modules()
+        for prefix, share in (getattr(module, "rates", None) or {}).items()
+        for parameter in module.get_submodule(prefix).parameters()
+    }
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        groups.setdefault(shares.get(parameter, 1.0), []).append(parameter)
+    return groups
 
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

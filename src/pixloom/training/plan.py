@@ -16,11 +16,13 @@ from pixloom.conditions.examples import Stated
 from pixloom.config import DataConfig, Direction, RunConfig, TaskConfig, override
 from pixloom.data.loading import Pictures, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
+from pixloom.data.unpaired import Unpaired
 from pixloom.errors import ConfigError, DataError, ImageError, nearest
 from pixloom.images import read_header
 from pixloom.inference.runtimes import choose_device
-from pixloom.methods import BETWEEN
+from pixloom.methods import method_of
 from pixloom.methods.check import check_config
+from pixloom.metrics.features import PERCEPTIONS, find_weights
 from pixloom.recipes import RECIPES, recipe
 from pixloom.tasks import TASKS, Task, build_task
 from pixloom.training.conditioning import conditioned, conditions_of, settings_for, steered, unused
@@ -58,6 +60,22 @@ class Plan:
     def train(self) -> tuple[Record, ...]:
         """The examples to learn from."""
         return self.listing.splits["train"]
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether sources are learnt from beside targets that are not their own."""
+        return method_of(self.config).learns_from == "collections"
+
+    @property
+    def collections(self) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+        """The training examples of which sources are taken, and those of which targets are; the same but between two collections."""
+        if not self.task.between:
+            return self.train, self.train
+        wanted = self.task.wanted()["label"]
+        return (
+            tuple(record for record in self.train if record.label not in (None, wanted)),
+            tuple(record for record in self.train if record.label == wanted),
+        )
 
     @property
     def validation(self) -> tuple[Record, ...]:
@@ -140,7 +158,18 @@ def make_plan(
         | {key: value for key, value in wishes.items() if value is not None}
         | settings,
     )
+    if (why := _blind(config)) and "losses.perceptual_weight" not in settings:
+        config = override(config, {"losses.perceptual_weight": 0.0})
+        reasons.append(why)
     return complete(config, reasons=tuple(reasons))
+
+
+def _blind(config: RunConfig) -> str | None:
+    """Why a recipe's perceptual term cannot be had here; None where it can, or there is none."""
+    losses = config.losses
+    if not losses.perceptual_weight or losses.perceptual not in PERCEPTIONS or find_weights(PERCEPTIONS[losses.perceptual][0]):
+        return None
+    return f"without the recipe's perceptual term: the weights of '{losses.perceptual}' are not here, see docs/metrics.md"
 
 
 def _settings_of(task: str, *, direction: Direction | None, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,11 +225,17 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
 
 
 def _check_method(config: RunConfig, task: Task) -> None:
-    if task.between != (config.method in BETWEEN):
+    learns_from = method_of(config).learns_from
+    reasons = {
+        ("pairs", True): "it has no pairs",
+        ("domains", False): "it learns from pairs, and that method from pictures without partners",
+    }
+    why = reasons.get((learns_from, task.between))
+    if learns_from == "collections" and task.between and task.name != "stylize":
+        why = "that method goes from one collection to another, and not between classes or attributes: for two folders take --task stylize"
+    if why:
         raise ConfigError(
-            f"the task '{task.name}' cannot be learnt by the method '{config.method}'",
-            why="it has no pairs" if task.between else "it learns from pairs, and that method from pictures without partners",
-            fix=f"--recipe {task.recipe}",
+            f"the task '{task.name}' cannot be learnt by the method '{config.method}'", why=why, fix=f"--recipe {task.recipe}"
         )
 
 
@@ -336,11 +371,19 @@ def size_at(images: int, data: DataConfig, *, total: int) -> int:
     return sizes[min(len(sizes) - 1, images * len(sizes) // total)]
 
 
-def load_pictures(plan: Plan, *, size: int, cache_gib: float) -> Pictures:
-    """The training examples, loaded for crops of ``size``."""
+def load_examples(plan: Plan, *, size: int, cache_gib: float) -> Pictures | Unpaired:
+    """The training examples, loaded for crops of ``size``: as they are, or sources and targets shuffled independently."""
+    if not plan.unpaired:
+        return load_pictures(plan, size=size, cache_gib=cache_gib)
+    first, second = (load_pictures(plan, size=size, cache_gib=cache_gib / 2, records=records) for records in plan.collections)
+    return Unpaired(first, second)
+
+
+def load_pictures(plan: Plan, *, size: int, cache_gib: float, records: Sequence[Record] | None = None) -> Pictures:
+    """The training examples, or some of them, loaded for crops of ``size``."""
     task = plan.task
     return Pictures(
-        plan.train,
+        plan.train if records is None else records,
         encode=task.encode,
         load_side=round(size * plan.config.data.jitter),
         channels=plan.picture_channels,

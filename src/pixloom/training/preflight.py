@@ -30,7 +30,7 @@ from pixloom.tasks import build_task
 from pixloom.training.engine import Engine
 from pixloom.training.folder import peak_memory_bytes
 from pixloom.training.learner import Learner, Passes, build_networks, frozen, split, weighted_sum
-from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, load_pictures, stage_ends, stages, with_minutes
+from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, load_examples, stage_ends, stages, with_minutes
 from pixloom.training.status import format_bytes, format_clock, format_number, format_seconds
 
 WARM_UP_STEPS, TIMED_STEPS = 2, 3
@@ -191,7 +191,7 @@ def _seconds(plan: Plan, engine: Engine, *, learner: Learner, size: int) -> list
     order = {"batch_size": training.batch_size, "seed": training.seed, "start_image": 0}
     place = {"rank": engine.rank, "world_size": engine.world_size}
     seconds = []
-    with closing(training_batches(load_pictures(plan, size=size, cache_gib=0.0), **order, size=size, flip=data.flip, **place)) as batches:
+    with closing(training_batches(load_examples(plan, size=size, cache_gib=0.0), **order, size=size, flip=data.flip, **place)) as batches:
         for _, batch in zip(range(WARM_UP_STEPS + TIMED_STEPS), batches, strict=False):
             started = time.perf_counter()
             learner.step(engine.place(batch))

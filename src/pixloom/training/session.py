@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ import torch
 
 from pixloom.config import ComputeConfig
 from pixloom.data.batch import Batch, on_device
-from pixloom.data.loading import training_batches
+from pixloom.data.loading import Pictures, training_batches
 from pixloom.data.resident import resident_batches, resident_bytes
 from pixloom.errors import TrainingError
 from pixloom.evaluation import Evaluation
@@ -25,7 +24,7 @@ from pixloom.training.engine import Engine
 from pixloom.training.folder import RunFolder, describe_environment, describe_machine, peak_memory_bytes
 from pixloom.training.history import History, truncate_after
 from pixloom.training.learner import Learner
-from pixloom.training.plan import Plan, digest, interval, load_pictures, size_at, stage_ends
+from pixloom.training.plan import Plan, digest, interval, load_examples, load_pictures, size_at, stage_ends
 from pixloom.training.report import write_report
 from pixloom.training.state import Progress, newest_checkpoint, save_checkpoint
 from pixloom.training.status import Status
@@ -137,10 +136,10 @@ class Session:
         if sound and self.saved_images != progress.images:
             self.save(progress)
         if sound and self.engine.is_main and not self.folder.model.is_dir():
-            self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.model)
+            self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.model, back=self.learner.best_return)
         if self.engine.is_main:
             if finished:
-                self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.last_model)
+                self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.last_model, back=self.learner.best_return)
                 with heap_as_usual():
                     evaluation = self.watch.final_evaluation()
             last_size = self.plan.config.data.size
@@ -216,20 +215,20 @@ class Session:
         training, data = self.plan.config.training, self.plan.config.data
         size, device = size_at(start_image, data, total=self.total_images), self.engine.device
         resident = stays_on(device, self.plan, size=size)
-        pictures = load_pictures(self.plan, size=size, cache_gib=0.0 if resident else data.cache_gib)
+        pictures = load_examples(self.plan, size=size, cache_gib=0.0 if resident else data.cache_gib)
         pictures.bad = self.bad
-        make = partial(resident_batches, device=device) if resident else training_batches
-        batches = make(
-            pictures,
-            batch_size=training.batch_size,
-            seed=training.seed,
-            start_image=start_image,
-            size=size,
-            flip=data.flip,
-            rank=self.engine.rank,
-            world_size=self.engine.world_size,
-        )
-        return batches if resident else on_device(batches, device=device)
+        order: dict[str, Any] = {
+            "batch_size": training.batch_size,
+            "seed": training.seed,
+            "start_image": start_image,
+            "size": size,
+            "flip": data.flip,
+            "rank": self.engine.rank,
+            "world_size": self.engine.world_size,
+        }
+        if isinstance(pictures, Pictures) and resident:
+            return resident_batches(pictures, device=device, **order)
+        return on_device(training_batches(pictures, **order), device=device)
 
     def begin_stage(self, progress: Progress) -> int:
         """The image at which a larger size begins, or the run ends; a run that grows says so."""
@@ -374,7 +373,8 @@ class Session:
             with heap_as_usual():
                 self.metrics, value = self.watch.validate(self.learner.best_generator)
             if self.watch.is_better(value, progress.best_value):
-                self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.model, metrics=self.metrics)
+                back = self.learner.best_return
+                self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.model, metrics=self.metrics, back=back)
                 best = value, progress.images
             if self.metrics:
                 entry = self.history.append(
@@ -400,7 +400,7 @@ class Session:
 
 def stays_on(device: torch.device, plan: Plan, *, size: int) -> bool:
     """Whether the examples are kept on the device: on CUDA, when they all fit in ``data.device_gib``."""
-    if device.type != "cuda" or not plan.task.pixelwise or plan.conditions.kinds:
+    if device.type != "cuda" or not plan.task.pixelwise or plan.conditions.kinds or plan.unpaired:
         return False
     return resident_bytes(load_pictures(plan, size=size, cache_gib=0.0)) <= plan.config.data.device_gib * GIB
 

@@ -21,7 +21,7 @@ from pixloom.config import override
 from pixloom.data.loading import Pictures
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, nearest
-from pixloom.evaluation import Evaluation, Example, Examples, evaluate, judged, judges_for, translated
+from pixloom.evaluation import Evaluation, Example, Examples, evaluate, judged, judges_for, shown_by, translated
 from pixloom.files import write_bytes
 from pixloom.images import from_model, to_model
 from pixloom.inference.translator import Translator
@@ -98,8 +98,16 @@ class Watch:
             return True
         return value > best if higher_is_better(self.best_metric) else value < best
 
-    def save_model(self, generator: nn.Module, progress: Progress, *, folder: Path, metrics: dict[str, float] | None = None) -> None:
-        """Write the model folder with what is known about it."""
+    def save_model(
+        self,
+        generator: nn.Module,
+        progress: Progress,
+        *,
+        folder: Path,
+        metrics: dict[str, float] | None = None,
+        back: nn.Module | None = None,
+    ) -> None:
+        """Write the model folder with what is known about it, and with it what translates back, where that is a task of its own."""
         facts: dict[str, Any] = {
             "training": {
                 "images": progress.images,
@@ -113,7 +121,13 @@ class Watch:
         }
         if metrics:
             facts["validation"] = {**{name: round(value, 5) for name, value in metrics.items()}, "protocol": self.protocol}
-        save_model(folder, generator=generator, description=self._description(generator, facts))
+        description = self._description(generator, facts)
+        task = None if back is None else self.plan.task.reversed()
+        returning = None
+        if back is not None and task is not None:
+            about = {name: value for name, value in facts.items() if name != "validation"}  # what was judged is the way there
+            returning = back, replace(self._description(back, about), task=task)
+        save_model(folder, generator=generator, description=description, back=returning)
 
     def final_evaluation(self) -> Evaluation | None:
         """The full judgement of the best model, beside the input itself, into the run folder; None without validation pictures."""
@@ -159,7 +173,7 @@ class Watch:
             nearest=self.plan.task.labels,
             steer=Stated(self.plan.conditions, between=self.plan.task.between) if self.plan.conditions.kinds else None,
         )
-        return Examples(pictures, self.plan.task, config.data.size, self.plan.conditions)
+        return Examples(pictures, self.plan.task, config.data.size, shown_by(self.plan.conditions, self.plan.task, self.plan.train))
 
 
 def settled(plan: Plan) -> Plan:

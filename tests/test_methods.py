@@ -1,0 +1,324 @@
+"""Every method: gradients of all parameters, one batch learnt by heart, settings that act, golden traces, and the terms of the papers."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from make_golden import steps_of
+from pixloom.config import LossConfig, override
+from pixloom.errors import ConfigError
+from pixloom.losses.contrastive import patch_nce
+from pixloom.losses.features import feature_matching
+from pixloom.losses.latent import kl_to_normal, mode_seeking
+from pixloom.losses.penalties import r1
+from pixloom.losses.segments import segmenting_critic, segmenting_generator
+from pixloom.methods import METHODS, method_of
+from pixloom.methods.check import check_config
+from pixloom.nets.team import Team, acting, returning
+from pixloom.recipes import RECIPES
+from pixloom.shapes import Judgement
+from pixloom.training.pool import Pool
+from playing import CHANNELS, TINY, batch, learner, step, tiny
+
+GOLDEN = Path(__file__).with_name("golden_methods.json")
+LEARNT = {
+    "pix2pix": "pixel",
+    "pix2pixhd": "feature",
+    "spade": "feature",
+    "bicycle": "pixel",
+    "cyclegan": "cycle",
+    "cut": "nce",
+    "fastcut": "nce",
+    "sincut": "nce",
+    "ugatit": "cycle",
+    "stargan": "cycle",
+    "starganv2": "cycle",
+}
+"""The term that must fall when one batch is learnt by heart."""
+
+
+def test_every_method_has_a_recipe_that_is_tested():
+    assert {method_of(tiny(name)) for name in TINY} | {METHODS["regression"]} == set(METHODS.values())
+    assert set(TINY) | {"cgan", "regression", "retouch"} == set(RECIPES)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_gradient_reaches_every_parameter(name):
+    playing = learner(tiny(name))
+    given = batch(name)
+    torch.manual_seed(0)
+    method, outputs = playing.method, playing.method.translate(given)
+    for network, terms in (
+        (playing.critic, method.critic_terms(given, outputs.detached())),
+        (playing.generator, method.generator_terms(given, outputs)),
+    ):
+        assert all(math.isfinite(term.item()) for term in terms.values()), terms
+        assert terms.keys() <= method.weights.keys()
+        network.zero_grad()
+        torch.stack([method.weights[key] * value for key, value in terms.items()]).sum().backward()
+        for key, parameter in network.named_parameters():
+            assert parameter.grad is not None, key
+            assert parameter.grad.isfinite().all(), key
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_one_batch_is_learnt_by_heart(name):
+    fast = {"generator_optimizer__learning_rate": 2e-3, "losses__adversarial_weight": 0.1}
+    fast |= {"losses__attention_weight": 1.0} if name == "ugatit" else {}
+    playing, given = learner(tiny(name, **fast)), batch(name)
+    rows = [step(playing, given, number=number)[LEARNT[name]] for number in range(60)]
+    assert np.mean(rows[-5:]) < 0.8 * np.mean(rows[:3]), (rows[:3], rows[-5:])
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_golden_losses_of_twenty_steps(name):
+    torch.set_num_threads(1)
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    for mine, stored in zip(steps_of(name), golden[name], strict=True):
+        assert mine.keys() == stored.keys()
+        for key, value in stored.items():
+            assert mine[key] == pytest.approx(value, rel=2e-2, abs=2e-3), key
+
+
+WEIGHTS = {
+    "pix2pix": {"losses.r1_gamma": 5.0, "losses.feature_weight": 3.0},
+    "bicycle": {"losses.kl_weight": 3.0, "losses.latent_weight": 3.0},
+    "cyclegan": {"losses.cycle_weight": 1.0, "losses.identity_weight": 0.0},
+    "cut": {"losses.nce_weight": 5.0, "losses.nce_identity": False},
+    "ugatit": {"losses.attention_weight": 1.0},
+    "starganv2": {"losses.style_weight": 5.0, "losses.diversity_weight": 5.0, "losses.r1_gamma": 0.0},
+}
+
+
+def gradients(config, name):
+    playing, given = learner(config), batch(name)
+    playing.optimizers = {role: torch.optim.SGD(optimizer.param_groups, lr=0.0) for role, optimizer in playing.optimizers.items()}
+    step(playing, given, number=1)
+    return torch.cat(
+        [p.grad.flatten() for network in (playing.generator, playing.critic) for p in network.parameters() if p.grad is not None]
+    )
+
+
+@pytest.mark.parametrize(("name", "setting"), [(name, setting) for name, settings in WEIGHTS.items() for setting in settings])
+def test_every_setting_changes_a_gradient(name, setting):
+    norm = {"critic__options__norm": "instance"} if name == "pix2pix" and setting == "losses.r1_gamma" else {}
+    plain = gradients(tiny(name, **norm), name)
+    changed = gradients(tiny(name, **norm, **{setting.replace(".", "__"): WEIGHTS[name][setting]}), name)
+    assert plain.shape != changed.shape or (plain - changed).abs().max() > 1e-6 * plain.abs().max()
+
+
+def test_mode_seeking_pulls_answers_apart():
+    given = batch("pix2pix")
+    noisy = {"generator__options__noise_channels": 4, "generator__options__injection": "film"}
+    playing = learner(tiny("pix2pix", losses__mode_seeking_weight=1.0, **noisy))
+    torch.manual_seed(0)
+    outputs = playing.method.translate(given)
+    terms = playing.method.generator_terms(given, outputs)
+    first, second = outputs.more["first"], outputs.more["second"]
+    ratio = (first - second).abs().mean() / (outputs.more["z"] - outputs.more["other_z"]).abs().mean()
+    assert terms["mode_seeking"].item() == pytest.approx(1 / (ratio.item() + 1e-5), rel=1e-4)
+
+
+# --- the terms of the papers -----------------------------------------------------------------------------------------------------------
+
+
+def test_cyclegan_in_both_directions():
+    playing, given = learner(tiny("cyclegan")), batch("cyclegan")
+    there, back = playing.generator["there"], playing.generator["back"]
+    playing.generator.eval()
+    outputs = playing.method.translate(given)
+    terms = playing.method.generator_terms(given, outputs)
+    x, y = given.source, given.target
+    assert terms["cycle"].item() == pytest.approx((F.l1_loss(back(there(x)), x) + F.l1_loss(there(back(y)), y)).item(), rel=1e-4)
+    assert terms["identity"].item() == pytest.approx((F.l1_loss(there(y), y) + F.l1_loss(back(x), x)).item(), rel=1e-4)
+    critic = playing.critic
+    for member, fake in (("there", there(x)), ("back", back(y))):
+        logits = critic[member](x, fake).logits[0]
+        key = "adversarial" if member == "there" else "adversarial_back"
+        assert terms[key].item() == pytest.approx((logits - 1).square().mean().item(), rel=1e-4)
+    assert returning(playing.generator) is back
+    assert acting(playing.generator) is there
+
+
+def test_patch_nce_is_the_cross_entropy_of_the_own_place():
+    rng = np.random.default_rng(0)
+    query, key = (rng.normal(size=(2, 5, 3)).astype(np.float32) for _ in range(2))
+    query, key = (values / np.linalg.norm(values, axis=2, keepdims=True) for values in (query, key))
+    losses = []
+    for picture in range(2):
+        scores = query[picture] @ key[picture].T / 0.07
+        losses += [-scores[s, s] + np.log(np.exp(scores[s] - scores[s].max()).sum()) + scores[s].max() for s in range(5)]
+    assert patch_nce(torch.from_numpy(query), torch.from_numpy(key)).item() == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_fastcut_mirrors_half_of_its_batches():
+    playing, given = learner(tiny("fastcut")), batch("fastcut")
+    playing.generator.eval()
+    seen = set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        outputs = playing.method.translate(given)
+        mirrored = "mirrored" in outputs.more
+        seen.add(mirrored)
+        source = given.source.flip(3) if mirrored else given.source
+        assert torch.allclose(outputs.fake, playing.generator["there"](source), atol=1e-5)
+    assert seen == {True, False}
+
+
+def test_the_heads_of_cut_are_no_part_of_the_model():
+    playing = learner(tiny("cut"))
+    assert set(playing.generator) == {"there", "heads"}
+    assert playing.best_generator is playing.generator["there"]
+    assert playing.best_return is None
+
+
+def test_bicycle_reads_the_code_of_the_target_and_learns_nothing_from_the_latent_term():
+    playing, given = learner(tiny("bicycle")), batch("bicycle")
+    torch.manual_seed(0)
+    outputs = playing.method.translate(given)
+    terms = playing.method.generator_terms(given, outputs)
+    mean, log_variance = playing.generator.steering.style.distribution(given.condition["style"])
+    assert torch.allclose(outputs.more["mean"], mean)
+    assert terms["kl"].item() == pytest.approx(kl_to_normal(mean, log_variance).item(), rel=1e-5)
+    terms["latent"].backward()
+    assert all(p.grad is None or not p.grad.any() for p in playing.generator.steering.style.parameters())
+    assert any(p.grad is not None and p.grad.any() for key, p in playing.generator.named_parameters() if "style" not in key)
+
+
+def test_kl_and_mode_seeking_are_their_formulas():
+    mean, log_variance = torch.tensor([[0.5, -1.0]]), torch.tensor([[0.2, -0.3]])
+    expected = np.mean([0.5 * (m * m + math.exp(v) - v - 1) for m, v in ((0.5, 0.2), (-1.0, -0.3))])
+    assert kl_to_normal(mean, log_variance).item() == pytest.approx(expected, rel=1e-5)
+    pictures = torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.5)
+    assert mode_seeking(*pictures, codes=(torch.zeros(1, 2), torch.ones(1, 2))).item() == pytest.approx(1 / 0.50001, rel=1e-4)
+
+
+def test_feature_matching_is_a_mean_over_layers_and_scales():
+    real = [[torch.zeros(1, 2, 2, 2), torch.ones(1, 1, 1, 1)], [torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)]]
+    fake = [[torch.ones(1, 2, 2, 2), torch.ones(1, 1, 1, 1)], [torch.full((1, 1, 1, 1), 3.0), torch.zeros(1, 1, 1, 1)]]
+    assert feature_matching(real, fake).item() == pytest.approx((1 + 0 + 3 + 0) / 4)
+
+
+def test_r1_is_half_the_squared_slope():
+    weight = torch.tensor([2.0, -1.0, 0.5]).view(1, 3, 1, 1)
+
+    def critic(source, candidate, condition):
+        return Judgement([(candidate * weight).sum((1, 2, 3), keepdim=True)], [], {})
+
+    value = r1(critic, torch.zeros(2, 1, 4, 4), torch.rand(2, 3, 4, 4)).item()
+    assert value == pytest.approx(0.5 * 16 * (4 + 1 + 0.25), rel=1e-5)
+
+
+def test_a_segmenting_critic_balances_classes_and_knows_made_pixels():
+    labels = torch.full((1, 2, 2, 2), -1.0)
+    labels[0, 0, 0, :], labels[0, 0, 1, 0], labels[0, 1, 1, 1] = 1.0, 1.0, 1.0  # three pixels of the first class, one of the second
+    logits = torch.zeros(1, 3, 2, 2)
+    terms = segmenting_critic(logits, logits, labels=labels)
+    assert terms["fake"].item() == pytest.approx(math.log(3), rel=1e-5)
+    assert terms["real"].item() == pytest.approx(math.log(3), rel=1e-5)  # weights 4/6 for three pixels, 2 for one: their mean is 1
+    sure = logits.clone()
+    sure[0, 1, 1, 1] = 5.0
+    assert segmenting_generator(sure, labels=labels).item() < segmenting_generator(logits, labels=labels).item()
+
+
+def test_the_game_of_a_segmenting_critic_is_played():
+    settings = {"critic__name": "segmenting", "losses__feature_weight": 0.0, "losses__critic_weight": 1.0, "losses__adversarial":
+    "non-saturating"} config = tiny("spade", **settings) config = config.model_copy(update={"critic":
+    config.critic.model_copy(update={"options": {"width": 4, "layers": 2}})}) given = batch("spade") one_hot =
+    F.one_hot(given.source.argmax(1), CHANNELS).permute(0, 3, 1, 2) * 2.0 - 1 playing = learner(config) rows = [step(playing,
+    replace(given, source=one_hot), number=number) for number in range(30)] assert rows[-1]["real"] < rows[0]["real"]
+
+
+def test_starganv2_has_fading_diversity_and_a_slow_mapping():
+    playing = learner(tiny("starganv2"))
+    assert playing.weights["diversity"] == -1.0
+    playing.passed = 0.75
+    assert playing.weights["diversity"] == -0.25
+    rates = playing.set_learning_rates(1.0)
+    by_share = {group["share"]: group for group in playing.optimizers["generator"].param_groups}
+    assert set(by_share) == {1.0, 0.01}
+    assert by_share[0.01]["lr"] == pytest.approx(0.01 * rates["generator"])
+    assert {id(p) for p in by_share[0.01]["params"]} == {id(p) for p in playing.generator.mapping.parameters()}
+
+
+def test_ugatit_learns_which_collection_a_picture_is_of():
+    playing, given = learner(tiny("ugatit")), batch("ugatit")
+    first = step(playing, given, number=0)
+    assert first["attention"] > 0
+    assert "adversarial_back" in first
+
+
+# --- the pool --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pool_shows_earlier_pictures_and_never_keeps_what_is_not_finite():
+    torch.manual_seed(0) pool = Pool(4) shown = [float(pool.exchanged(torch.full((1, 1, 2, 2), float(number))).mean()) for number in
+    range(40)] assert shown[:4] == [0.0, 1.0, 2.0, 3.0] later = [(value, number) for number, value in enumerate(shown) if number >= 4] old
+    = sum(value != number for value, number in later) assert 8 <= old <= 28  # about half of 36 assert len(set(shown)) == 40 - sum(value <
+    4 for value in shown[4:])  # what is shown again leaves the pool; only the first were shown before pool.exchanged(torch.full((8, 1, 2,
+    2), math.nan)) assert torch.isfinite(pool.pictures).all() again = Pool(4) again.restore(pool.state()) torch.manual_seed(1) one =
+    pool.exchanged(torch.ones(6, 1, 2, 2)) torch.manual_seed(1) assert torch.equal(one, again.exchanged(torch.ones(6, 1, 2, 2)))
+
+
+def test_the_critic_is_shown_pictures_of_earlier_steps():
+    playing = learner(tiny("cyclegan", training__pool_images=2))
+    given = batch("cyclegan")
+    for number in range(3):
+        step(playing, given, number=number)
+    assert set(playing.pools) == {"fake", "back"}
+    assert all(pool.count == 2 for pool in playing.pools.values())
+    assert {"pool_fake", "pool_back"} <= playing.states().keys()
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "word"),
+    [
+        ("pix2pix", {"losses.cycle_weight": 3.0}, "losses.cycle_weight"),
+        ("pix2pix", {"losses.nce_weight": 3.0}, "no such term"),
+        ("pix2pix", {"training.pool_images": 50}, "pool_images"),
+        ("pix2pix", {"losses.mode_seeking_weight": 1.0}, "there is no noise"),
+        ("pix2pix", {"losses.kl_weight": 1.0}, "there is no code"),
+        ("cyclegan", {"losses.pixel_weight": 3.0}, "losses.pixel_weight"),
+        ("cyclegan", {"losses.attention_weight": 3.0}, "no class activation"),
+        ("cyclegan", {"conditions.label": {"names": ["a", "b"]}}, "which of two collections"),
+        ("cut", {"generator.name": "unet", "generator.options.depth": 4}, "can be looked at"),
+        ("starganv2", {"generator.name": "shuffle", "conditions.label": {"names": ["a", "b"]}}, "maps noise"),
+        ("pix2pix", {"losses.r1_gamma": 1.0}, "batch norm"),
+        ("pix2pix", {"losses.perceptual": "vgg61"}, "vgg16"),
+        ("pix2pix", {"losses.perceptual": "vgg16"}, "perceptual_weight is 0"),
+    ],
+)
+def test_combinations_without_meaning_are_refused(name, settings, word):
+    with pytest.raises(ConfigError) as caught:
+        check_config(override(tiny(name), settings), channels=(CHANNELS, CHANNELS))
+    assert word in str(caught.value)
+
+
+def test_channels_that_a_method_cannot_use_are_refused():
+    for name, word in (("cut", "same channels"), ("cyclegan", "identity_weight")):
+        with pytest.raises(ConfigError, match=word):
+            check_config(tiny(name), channels=(1, 3))
+    check_config(tiny("cyclegan", losses__identity_weight=0.0), channels=(1, 3))
+
+
+def test_a_bicycle_needs_a_code():
+    with pytest.raises(ConfigError, match="reads a code"):
+        learner(tiny("bicycle", generator__options__noise_channels=0, generator__options__injection="film"))
+
+
+def test_a_team_acts_by_name():
+    team = Team({"there": torch.nn.Identity(), "other": torch.nn.ReLU()})
+    assert torch.equal(team("other", torch.tensor([-1.0, 1.0])), torch.tensor([0.0, 1.0]))
+    assert team("there", 5) == 5
+    assert LossConfig().diversity_weight == 1.0
