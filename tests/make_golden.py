@@ -23,9 +23,9 @@ def trace(name: str, data: Path) -> list[dict[str, float]]:
     learner = Learner(config, channels=(1, 3), engine=Engine(config))
     rng = np.random.default_rng(0)
     rows = []
-    for step in range(20):
+    for number in range(20):
         values = torch.from_numpy(rng.uniform(-1, 1, (2, 4, 16, 16)).astype(np.float32))
-        torch.manual_seed(step)
+        torch.manual_seed(number)
         result = learner.step(Batch(values[:, :1], values[:, 1:], ("a", "b")))
         rows.append({key: float(value.detach()) for key, value in (result.generator | result.critic).items()})
     return rows

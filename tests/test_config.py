@@ -21,7 +21,7 @@ from pixloom.config import (
     validate,
 )
 from pixloom.errors import ConfigError
-from pixloom.methods import BETWEEN
+from pixloom.methods import method_of
 from pixloom.methods.check import check_config
 from pixloom.recipes import RECIPES, recipe, unet_depth
 from pixloom.yamltext import read_yaml
@@ -221,7 +221,7 @@ def test_another_network_starts_without_the_options_of_the_former(config):
 def test_every_recipe_is_complete_and_without_a_useless_setting(name, size):
     config = recipe(name, size=size)
     assert (config.recipe, config.data.size) == (name, size)
-    if config.method in BETWEEN:  # domains follow from the data
+    if method_of(config).learns_from == "domains":  # domains follow from the data
         config = override(
             config, {"conditions.label": {}, "generator.options.conditions": {"label": 3}, "critic.options.conditions": {"label": 3}}
         )

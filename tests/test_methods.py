@@ -230,11 +230,14 @@ def test_a_segmenting_critic_balances_classes_and_knows_made_pixels():
 
 
 def test_the_game_of_a_segmenting_critic_is_played():
-    settings = {"critic__name": "segmenting", "losses__feature_weight": 0.0, "losses__critic_weight": 1.0, "losses__adversarial":
-    "non-saturating"} config = tiny("spade", **settings) config = config.model_copy(update={"critic":
-    config.critic.model_copy(update={"options": {"width": 4, "layers": 2}})}) given = batch("spade") one_hot =
-    F.one_hot(given.source.argmax(1), CHANNELS).permute(0, 3, 1, 2) * 2.0 - 1 playing = learner(config) rows = [step(playing,
-    replace(given, source=one_hot), number=number) for number in range(30)] assert rows[-1]["real"] < rows[0]["real"]
+    settings = {"losses__feature_weight": 0.0, "losses__critic_weight": 1.0, "losses__adversarial": "non-saturating"}
+    config = tiny("spade", critic__name="segmenting", **settings)
+    config = config.model_copy(update={"critic": config.critic.model_copy(update={"options": {"width": 4, "layers": 2}})})
+    given = batch("spade")
+    one_hot = F.one_hot(given.source.argmax(1), CHANNELS).permute(0, 3, 1, 2) * 2.0 - 1
+    playing = learner(config)
+    rows = [step(playing, replace(given, source=one_hot), number=number) for number in range(30)]
+    assert rows[-1]["real"] < rows[0]["real"]
 
 
 def test_starganv2_has_fading_diversity_and_a_slow_mapping():
@@ -260,12 +263,21 @@ def test_ugatit_learns_which_collection_a_picture_is_of():
 
 
 def test_a_pool_shows_earlier_pictures_and_never_keeps_what_is_not_finite():
-    torch.manual_seed(0) pool = Pool(4) shown = [float(pool.exchanged(torch.full((1, 1, 2, 2), float(number))).mean()) for number in
-    range(40)] assert shown[:4] == [0.0, 1.0, 2.0, 3.0] later = [(value, number) for number, value in enumerate(shown) if number >= 4] old
-    = sum(value != number for value, number in later) assert 8 <= old <= 28  # about half of 36 assert len(set(shown)) == 40 - sum(value <
-    4 for value in shown[4:])  # what is shown again leaves the pool; only the first were shown before pool.exchanged(torch.full((8, 1, 2,
-    2), math.nan)) assert torch.isfinite(pool.pictures).all() again = Pool(4) again.restore(pool.state()) torch.manual_seed(1) one =
-    pool.exchanged(torch.ones(6, 1, 2, 2)) torch.manual_seed(1) assert torch.equal(one, again.exchanged(torch.ones(6, 1, 2, 2)))
+    torch.manual_seed(0)
+    pool = Pool(4)
+    shown = [float(pool.exchanged(torch.full((1, 1, 2, 2), float(number))).mean()) for number in range(40)]
+    assert shown[:4] == [0.0, 1.0, 2.0, 3.0]
+    old = sum(value != number for number, value in enumerate(shown))
+    assert 8 <= old <= 28  # about half of 36
+    assert len(set(shown)) == 40 - sum(value < 4 for value in shown[4:])  # what is shown again leaves the pool
+    pool.exchanged(torch.full((8, 1, 2, 2), math.nan))
+    assert torch.isfinite(pool.pictures).all()
+    again = Pool(4)
+    again.restore(pool.state())
+    torch.manual_seed(1)
+    one = pool.exchanged(torch.ones(6, 1, 2, 2))
+    torch.manual_seed(1)
+    assert torch.equal(one, again.exchanged(torch.ones(6, 1, 2, 2)))
 
 
 def test_the_critic_is_shown_pictures_of_earlier_steps():

@@ -66,6 +66,8 @@ def _check_losses(config: RunConfig) -> None:
         raise ConfigError(
             "the critic would have no effect", why="losses.adversarial_weight is 0", fix="give it a weight, or use --recipe regression"
         )
+    if config.critic is None and losses.pixel_weight == 0 == losses.perceptual_weight:
+        raise ConfigError(f"losses.pixel={losses.pixel} would have no effect", why="losses.pixel_weight is 0", fix="give it a weight")
     for name in LossConfig.model_fields:
         value = getattr(losses, name)
         if value != getattr(defaults, name) and (why := _idle_loss(name, config)):

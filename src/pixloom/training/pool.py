@@ -51,4 +51,5 @@ class Pool:
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take up what :meth:`state` gave."""
-        self.pictures, self.count = state.get("pictures"), int(state.get("count", 0))
+        pictures = state.get("pictures")
+        self.pictures, self.count = None if pictures is None else pictures.clone(), int(state.get("count", 0))
