@@ -3,10 +3,12 @@
     python -m benchmarks.tasks NAME...|all --data FOLDER --weights FOLDER [--seeds 0 1 2] [--out runs/tasks] [--again]
     python -m benchmarks.tasks list
     python -m benchmarks.tasks gallery [--out runs/tasks]
+    python -m benchmarks.tasks methods
 
 From the checkout. A run that was stopped, by a kill too, goes on where it was when the same command is given again; one that is recorded
 is left alone. Each run takes some minutes of one CPU thread. Records go to benchmarks/results/tasks/NAME-seedS.json. ``gallery`` writes
-docs/gallery.md, with pictures only of data that may be published, and OUT/gallery with all of them.
+docs/gallery.md, with pictures only of data that may be published, and OUT/gallery with all of them; ``methods`` the tables of
+docs/methods.md.
 """
 
 from __future__ import annotations
@@ -21,13 +23,16 @@ RESULTS = ROOT / "benchmarks" / "results" / "tasks"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
-    from benchmarks.tasks.gallery import make_galleries
+    from benchmarks.tasks.comparing import write_tables
+    from benchmarks.tasks.gallery import load, make_galleries
     from benchmarks.tasks.running import Places, run_all
     from benchmarks.tasks.table import EXPERIMENTS
 
     if options.names == ["list"]:
         for name, experiment in EXPERIMENTS.items():
             print(f"{name:24} {experiment.title}; {experiment.data}, {experiment.size} px, {experiment.images:,} images")
+    elif options.names == ["methods"]:
+        print(write_tables(load(RESULTS), ROOT / "docs" / "methods.md"))
     elif options.names == ["gallery"]:
         print(*make_galleries(RESULTS, out=options.out, docs=ROOT / "docs"), sep="\n")
     else:
@@ -43,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", help="experiments, all, list or gallery")
+    parser.add_argument("names", nargs="+", help="experiments, all, list, gallery or methods")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])

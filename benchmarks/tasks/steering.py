@@ -13,7 +13,7 @@ from benchmarks.tasks.measures import NUM_SHOWN, numbers, plain
 from pixloom.conditions import Conditions
 from pixloom.config import load_config
 from pixloom.data.sources import discover
-from pixloom.evaluation import Example, Examples, choose_records, evaluate, judged, judges_for, open_examples, translated
+from pixloom.evaluation import Example, Examples, choose_records, evaluate, judged, judges_for, open_examples, shown_by, translated
 from pixloom.inference.translator import Translator
 from pixloom.metrics.judging import judge
 
@@ -36,14 +36,15 @@ def edited(case: Case) -> Found:
 
 
 def every_domain(case: Case) -> dict[str, dict[str, np.ndarray]]:
-    """Held-out pictures, each as every class or with every attribute."""
+    """Held-out pictures, each as every class or with every attribute, or as what the model makes of them."""
     translator = Translator.from_pretrained(case.model)
     examples = examples_of(case, translator)
-    names = [(kind.name, name) for kind in translator.conditions.kinds for name in kind.names]  # type: ignore[attr-defined]
+    names = [(kind.name, name) for kind in translator.conditions.kinds for name in kind.known]
     shown = [examples.load(place * len(examples) // NUM_SHOWN) for place in range(NUM_SHOWN)]
     return {
         example.id: {
             INPUT: example.shown.source,
+            **({} if names else {RUN: made(translator, example, {})}),
             **{name: made(translator, example, {kind: name if kind == "label" else {name: 1.0}}) for kind, name in names},
         }
         for example in shown
@@ -112,7 +113,8 @@ def examples_of(case: Case, translator: Translator) -> Examples:
     """The held-out examples with their conditions."""
     listing = discover(load_config(case.run / "config.yaml").data, paired=translator.task.needs_pairs, beside=translator.conditions.folders)
     _, records = choose_records(listing, split="val")
-    return open_examples(records, task=translator.task, size=translator.description.size, conditions=translator.conditions)
+    shown = shown_by(translator.conditions, translator.task, sum(listing.splits.values(), ()))
+    return open_examples(records, task=translator.task, size=translator.description.size, conditions=shown)
 
 
 def made(translator: Translator, example: Example, given: Mapping[str, Any]) -> np.ndarray:

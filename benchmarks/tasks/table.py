@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks.tasks.cases import Experiment
+from benchmarks.tasks.comparing import compared
 from benchmarks.tasks.enlarging import enlarged
 from benchmarks.tasks.measures import colorized, inpainted, restored, segmented
 from benchmarks.tasks.reading import synthesized
@@ -44,6 +47,25 @@ NEAR = (
     "inference.statistics=running",
 )
 """For translations that stay near their source."""
+
+
+def unpaired(recipe: str, data: str, to: str, *, images: int, blocks: int) -> Experiment:
+    """From one collection to another at 64 px, with narrow networks and critics of one size."""
+    narrow = ("generator.options.width=24", f"generator.options.blocks={blocks}", "critic.options.width=32")
+    arguments = ("--task", "stylize", "--recipe", recipe)
+    return Experiment(f"{to}, by {recipe}", data, arguments, (f"task.options.to={to}", *narrow), size=64, images=images, measure=compared)
+
+
+def facade(recipe: str, *, images: int, batch: int, **settings: Any) -> Experiment:
+    """Label maps to facades at 64 px, with networks of a quarter of the published width."""
+    critic = () if recipe == "regression" else ("critic.options.width=32",)
+    narrow = ("generator.options.width=32" if recipe != "spade" else "generator.options.width=16", *critic)
+    chosen = (f"training.batch_size={batch}", *(f"{key}={value}" for key, value in settings.items()))
+    arguments = ("--task", "synthesize", "--direction", "BtoA", "--recipe", recipe)
+    return Experiment(
+        f"label map to facade, by {recipe}", "facades", arguments, (*narrow, *chosen), size=64, images=images, measure=compared
+    )
+
 
 EXPERIMENTS = {
     "superresolve": Experiment(
@@ -243,6 +265,36 @@ EXPERIMENTS = {
     ),
     "underwater-plain": Experiment(
         "underwater pictures made clear, L1 alone", "euvp", ("--task", "pair", *PLAIN), NEAR, size=128, images=2000, measure=restored
+    ),
+    "sunrise-cyclegan": unpaired("cyclegan", "skies", "sunrise", images=1600, blocks=4),
+    "sunrise-cut": unpaired("cut", "skies", "sunrise", images=2000, blocks=4),
+    "sunrise-fastcut": unpaired("fastcut", "skies", "sunrise", images=2400, blocks=4),
+    "sunrise-ugatit": unpaired("ugatit", "skies", "sunrise", images=800, blocks=2),
+    "stain-cyclegan": unpaired("cyclegan", "stains", "stained", images=1600, blocks=4),
+    "stain-cut": unpaired("cut", "stains", "stained", images=2000, blocks=4),
+    "stain-fastcut": unpaired("fastcut", "stains", "stained", images=2400, blocks=4),
+    "facade-pix2pix": facade("pix2pix", images=4000, batch=4),
+    "facade-pix2pixhd": facade("pix2pixhd", images=2400, batch=4, **{"generator.options.blocks": 4}),
+    "facade-spade": facade("spade", images=2000, batch=4, **{"generator.options.hidden": 48}),
+    "facade-bicycle": facade("bicycle", images=2400, batch=4),
+    "facade-plain": facade("regression", images=6000, batch=4),
+    "flowers-stargan": Experiment(
+        "a flower of another kind, StarGAN",
+        "flowers",
+        ("--task", "edit", "--recipe", "stargan"),
+        ("generator.options.width=32", "critic.options.width=32", "generator.options.blocks=4"),
+        size=32,
+        images=20000,
+        measure=compared,
+    ),
+    "flowers-starganv2": Experiment(
+        "a flower of another kind, StarGAN v2",
+        "flowers",
+        ("--task", "edit", "--recipe", "starganv2"),
+        ("generator.options.width=32", "critic.options.width=32", "generator.options.hidden=128", "training.ema_halflife_images=1000"),
+        size=32,
+        images=6000,
+        measure=compared,
     ),
 }
 """By name; the order is that in which all of them are run."""
