@@ -10,18 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.tasks.cases import RUN, Case, Figures, Found, Number, number_of
-from benchmarks.tasks.measures import on_examples
+from benchmarks.tasks.measures import on_examples, plain
 from benchmarks.tasks.steering import edited, examples_of
-from pixloom.evaluation import Example, Examples, translated
-from pixloom.images import to_model
+from pixloom.evaluation import Examples, judges_for, translated
+from pixloom.evaluation.answers import ANSWERS, ASKED, DIVERSITY, diversity
 from pixloom.inference.translator import Translator
-from pixloom.metrics.features import LPIPS
-
-ANSWERS, ASKED = 5, 20
-"""So many answers to each of so many sources are compared pair by pair."""
 
 COMPARISONS: dict[str, Sequence[str]] = {
     "Cloudy skies as sunrises, no pairs": (
@@ -55,7 +50,7 @@ def compared(case: Case) -> Found:
     translator = Translator.from_pretrained(case.model)
     found = edited(case) if translator.task.between else on_examples(case, sets=True)
     examples = examples_of(case, translator)
-    extra = costs(case, translator, examples) | diversity(translator, examples, weights=case.weights)
+    extra = costs(case, translator, examples) | differing(translator, examples, weights=case.weights)
     figures: Figures = {**found.figures, RUN: found.figures[RUN] | extra}
     protocol = {
         **found.protocol,
@@ -65,26 +60,11 @@ def compared(case: Case) -> Found:
     return Found(figures, found.count, protocol, found.needs, found.strips)
 
 
-def diversity(translator: Translator, examples: Examples, *, weights: Path) -> dict[str, Number]:
-    """How much answers to one source differ."""
-    if not (translator.runtime.signature.noise_channels or translator.description.inference.dropout):
-        return {"diversity": number_of(0.0)}
-    distance = LPIPS(folder=weights)
-    chosen = [example for example in _spread(examples) if example is not None]
-    return {"diversity": number_of(float(np.mean([_differing(distance, translator, example) for example in chosen])))}
-
-
-def _spread(examples: Examples) -> list[Example | None]:
-    return [examples.load(place * len(examples) // ASKED) for place in range(ASKED)]
-
-
-@torch.no_grad()
-def _differing(distance: LPIPS, translator: Translator, example: Example) -> float:
-    """The mean over pairs of answers."""
-    answers = [torch.from_numpy(to_model(translated(translator, example.shown, seed=seed).pixels)) for seed in range(ANSWERS)]
-    pairs = [(first, second) for place, first in enumerate(answers) for second in answers[place + 1 :]]
-    firsts, seconds = (torch.stack([pair[side] for pair in pairs]) for side in (0, 1))
-    return float(distance(firsts, seconds).mean())
+def differing(translator: Translator, examples: Examples, *, weights: Path) -> dict[str, Number]:
+    """How much answers to one source differ; 0 where there is one."""
+    judges = judges_for(translator.task, weights=weights)
+    found = diversity(translator, examples, judges=judges)
+    return {name: plain(number) for name, number in found.items()} or {DIVERSITY: number_of(0.0)}
 
 
 def costs(case: Case, translator: Translator, examples: Examples) -> dict[str, Number]:

@@ -59,6 +59,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run folder to make, e.g. runs/x. Needed unless --dry-run.")] = None,
     task: Annotated[str | None, typer.Option(help="A name from: pixloom recipes. Recognised (pair) when the data holds pairs.")] = None,
     recipe: Annotated[str | None, typer.Option(help="The task's own (mostly pix2pix) when left out; see: pixloom recipes.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="How it is learnt, instead of a recipe: conditional, bicycle, cycle, ... (docs/methods.md).")
+    ] = None,
     condition: Conditions = None,
     size: Annotated[int | None, typer.Option(help="Side of the training pictures in pixels; chosen from the data when left out.")] = None,
     images: Annotated[int | None, typer.Option(help="How many images to see in all.")] = None,
@@ -86,6 +89,7 @@ def train(
     wishes = {
         "task": task,
         "recipe_name": recipe,
+        "method": method,
         "size": size,
         "images": images,
         "minutes": minutes,

@@ -227,6 +227,8 @@ def _check_wishes(wishes: Mapping[str, Any], parsed: Mapping[str, Any], *, confi
         raise ConfigError(f"{' and '.join(lengths)} are both given", why="either decides how long the run is", fix="give one of them")
     if config is not None and wishes.get("conditions"):
         raise ConfigError("--condition would have no effect", why=f"all settings come from {config}", fix="give --condition or --config")
+    if config is not None and wishes.get("method") is not None:
+        raise ConfigError("--method would have no effect", why=f"all settings come from {config}", fix="give --method or --config")
     if config is not None and wishes["recipe_name"] is not None:
         raise ConfigError("--recipe would have no effect", why=f"all settings come from {config}", fix="give --recipe or --config")
 

@@ -1,7 +1,8 @@
-"""Sources, each with a target that is not its own: two collections, shuffled independently of each other."""
+"""Examples of several collections: sources beside targets that are not their own, and classes that are shown equally often."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -55,3 +56,50 @@ class Unpaired:
             if target is not None:
                 return replace(source, target=target.source if target.target is None else target.target)
         return None
+
+
+class Balanced:
+    """Examples of which every class is shown as often as any other: those of a small class come again sooner.
+
+    Choi et al., "StarGAN v2", CVPR 2020, draw domains alike.
+
+    Args:
+        pictures: all of them.
+        classes: of each, in their order.
+    """
+
+    def __init__(self, pictures: Pictures, classes: Sequence[Hashable]) -> None:
+        places: dict[Hashable, list[int]] = {}
+        for place, name in enumerate(classes):
+            places.setdefault(name, []).append(place)
+        self.pictures, self.groups = pictures, list(places.values())
+
+    @property
+    def bad(self) -> Mapping[str, str]:
+        """Why an example could not be used, by its id."""
+        return self.pictures.bad
+
+    @bad.setter
+    def bad(self, noted: dict[str, str]) -> None:
+        self.pictures.bad = noted
+
+    @property
+    def load_side(self) -> int:
+        """Short side in pixels."""
+        return self.pictures.load_side
+
+    def __len__(self) -> int:
+        return len(self.groups) * max(map(len, self.groups))
+
+    def holds(self, index: int) -> bool:
+        """Whether an example is in memory."""
+        return self.pictures.holds(self._place(index))
+
+    def cut(self, index: int, draw: Draw, *, size: int, rng: np.random.Generator) -> Example | None:
+        """A square of an example; None when it is bad."""
+        return self.pictures.cut(self._place(index), draw, size=size, rng=rng)
+
+    def _place(self, index: int) -> int:
+        turn, number = divmod(index, len(self.groups))
+        group = self.groups[number]
+        return group[turn % len(group)]

@@ -21,11 +21,12 @@ from pixloom.data.loading import Pictures, own_rng, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.data.transforms import apply, center_crop
 from pixloom.errors import ConfigError, DataError, ImageError, PixloomError
+from pixloom.evaluation.answers import diversity, found_again, ways
 from pixloom.evaluation.reader import train_reader
 from pixloom.evaluation.scorecard import Evaluation, ranked, save, strip
 from pixloom.files import checksum
 from pixloom.images import Picture, to_model, with_channels
-from pixloom.inference.translator import Translator, find_model
+from pixloom.inference.translator import Translator, find_model, translates_back
 from pixloom.metrics.judging import Estimate, Judged, Judges, Reader, Verdict, judge, load_judges
 from pixloom.modelfile import WEIGHTS
 from pixloom.tasks.base import Shown, Task
@@ -177,11 +178,13 @@ def evaluate(
     verdicts, missing = compare(translators, examples, judges=judges, seed=seed, progress=progress)
     best = verdicts.pop(name)
     worst_ids, best_ids = ranked(best.rows, num_shown=NUM_SHOWN)
+    back = Translator.from_pretrained(model, device=device, back=True) if translates_back(Path(model)) else None
     result = Evaluation(
         model=name,
         split=split,
         count=len(best.rows),
-        means=best.means,
+        means=best.means | diversity(main, examples, judges=judges) | found_again(main, back, examples),
+        ways=ways(best.rows, examples) if main.task.between else {},
         floors=best.floors,
         per_image=best.rows,
         baselines={contender: verdict.means for contender, verdict in verdicts.items()},

@@ -43,6 +43,7 @@ class Evaluation:
         strips: source | output | target of those, H W 3 uint8.
         protocol: how the numbers came about.
         missing: metric or baseline -> why it is not there and how to get it.
+        ways: from class to class -> the means over the pictures that went that way, and their count.
     """
 
     model: str
@@ -56,6 +57,7 @@ class Evaluation:
     best: tuple[str, ...]
     protocol: dict[str, Any]
     missing: dict[str, str]
+    ways: dict[str, dict[str, float]] = field(default_factory=dict)
     strips: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def to_json(self) -> str:
@@ -109,6 +111,9 @@ def summary(evaluation: Evaluation) -> str:
     head, rows = _table(evaluation)
     lines = [f"# Evaluation of {evaluation.model}", "", f"{evaluation.count} pictures ({evaluation.split}). {_LEGEND}", ""]
     lines += [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    if evaluation.ways:
+        head, rows = _ways(evaluation)
+        lines += [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
     if evaluation.missing:
         reasons = (f"- **{name}**: {'; '.join(line.strip() for line in why.splitlines())}" for name, why in evaluation.missing.items())
         lines += ["## Missing", "", *reasons, ""]
@@ -136,6 +141,7 @@ def to_html(evaluation: Evaluation) -> str:
     sections = [
         f"<h1>Evaluation of {escape(evaluation.model)}</h1><p>{evaluation.count} pictures ({escape(evaluation.split)}). {_LEGEND}</p>",
         _html_table(head, rows),
+        f"<h2>From class to class</h2>{_html_table(*_ways(evaluation))}" if evaluation.ways else "",
         f"<h2>Missing</h2><ul>{missing}</ul>" if missing else "",
         *(_gallery(evaluation, title=title, ids=ids) for title, ids in (("Worst", evaluation.worst), ("Best", evaluation.best)) if ids),
         f"<h2>Every picture</h2><p>Select a heading to sort.</p>{_per_image_table(evaluation.per_image)}",
@@ -163,6 +169,13 @@ def _table(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
         ]
         for metric in metrics
     ]
+
+
+def _ways(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
+    """A row for each way from class to class."""
+    names = list(dict.fromkeys(name for row in evaluation.ways.values() for name in row))
+    rows = [[way, *(_number(row[name]) if name in row else "" for name in names)] for way, row in evaluation.ways.items()]
+    return ["from, to", *("pictures" if name == "count" else _label(name) for name in names)], rows
 
 
 def _label(metric: str) -> str:

@@ -125,6 +125,11 @@ def find_model(path: Path, *, back: bool = False) -> Path:
     return path
 
 
+def translates_back(path: Path) -> bool:
+    """Whether a model, or that of a run folder, comes with one that translates back."""
+    return (find_model(path) / "back" / "config.json").is_file()
+
+
 def remember(sha256: str, seconds: Mapping[str, float]) -> None:
     """Keep, for :func:`fastest`, how long each runtime takes here for a picture of the model with these weights."""
     with suppress(OutputError):  # nothing but speed is lost

@@ -19,6 +19,7 @@ from pixloom.images import MAX_PIXELS, Picture, as_picture, from_model, resize, 
 from pixloom.images.picture import fits_pil
 from pixloom.inference.choice import find_model as find_model
 from pixloom.inference.choice import open_model
+from pixloom.inference.choice import translates_back as translates_back
 from pixloom.inference.given import Beside
 from pixloom.inference.given import as_given as as_given
 from pixloom.inference.runtimes import Runtime, TorchRuntime

@@ -24,7 +24,20 @@ PSNR_CAP = 100.0
 """In dB: what an infinite PSNR (equal pictures) counts as in a mean."""
 
 HIGHER_IS_BETTER = frozenset(
-    {"psnr", "ssim", "hole_psnr", "psnr_y", "ssim_y", "miou", "iou", "dice", "pixel_accuracy", "class_accuracy", "target_accuracy"}
+    {
+        "psnr",
+        "ssim",
+        "hole_psnr",
+        "psnr_y",
+        "ssim_y",
+        "miou",
+        "iou",
+        "dice",
+        "pixel_accuracy",
+        "class_accuracy",
+        "target_accuracy",
+        "diversity",
+    }
 )
 """Metrics in which more is better; colourfulness has no better, all others are distances."""
 

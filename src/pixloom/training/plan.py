@@ -16,7 +16,7 @@ from pixloom.conditions.examples import Stated
 from pixloom.config import DataConfig, Direction, RunConfig, TaskConfig, override
 from pixloom.data.loading import Pictures, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
-from pixloom.data.unpaired import Unpaired
+from pixloom.data.unpaired import Balanced, Unpaired
 from pixloom.errors import ConfigError, DataError, ImageError, nearest
 from pixloom.images import read_header
 from pixloom.inference.runtimes import choose_device
@@ -98,6 +98,7 @@ def make_plan(
     *,
     task: str | None = None,
     recipe_name: str | None = None,
+    method: str | None = None,
     size: int | None = None,
     images: int | None = None,
     minutes: float | None = None,
@@ -118,6 +119,8 @@ def make_plan(
     if "recipe" in settings:
         raise ConfigError("the recipe is not a setting of its own", fix=f"--recipe {settings['recipe']}")
     task = settings.pop("task.name", None) if task is None else task
+    if method is not None:
+        recipe_name = _recipe_of(method, recipe_name)
     if recipe_name is not None and recipe_name not in RECIPES:
         raise ConfigError(f"there is no recipe '{recipe_name}'", fix=nearest(recipe_name, RECIPES))
     if task is not None and task not in TASKS:
@@ -129,8 +132,8 @@ def make_plan(
     place = {"path": data, **(data_settings or {})}
     reasons: list[str] = []
     if task is None:
-        task = _recognise_task(place)
-        reasons.append(f"task {task}: the data holds pairs")
+        task, reason = _recognise_task(place, recipe_name)
+        reasons.append(reason)
     if recipe_name is None:
         recipe_name = TASKS[task].recipe
     wished = settings.pop("data.size", None) if size is None else size
@@ -371,10 +374,12 @@ def size_at(images: int, data: DataConfig, *, total: int) -> int:
     return sizes[min(len(sizes) - 1, images * len(sizes) // total)]
 
 
-def load_examples(plan: Plan, *, size: int, cache_gib: float) -> Pictures | Unpaired:
-    """The training examples, loaded for crops of ``size``: as they are, or sources and targets shuffled independently."""
+def load_examples(plan: Plan, *, size: int, cache_gib: float) -> Pictures | Unpaired | Balanced:
+    """The training examples, loaded for crops of ``size``: as they are, classes alike, or sources and targets shuffled independently."""
     if not plan.unpaired:
-        return load_pictures(plan, size=size, cache_gib=cache_gib)
+        pictures = load_pictures(plan, size=size, cache_gib=cache_gib)
+        between_classes = plan.task.between and "label" in plan.conditions.names
+        return Balanced(pictures, [record.label for record in plan.train]) if between_classes else pictures
     first, second = (load_pictures(plan, size=size, cache_gib=cache_gib / 2, records=records) for records in plan.collections)
     return Unpaired(first, second)
 
@@ -423,11 +428,42 @@ def count_parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _recognise_task(place: Mapping[str, Any]) -> str:
+RECIPE_OF = {
+    "conditional": "pix2pix",
+    "regression": "regression",
+    "bicycle": "bicycle",
+    "cycle": "cyclegan",
+    "contrastive": "cut",
+    "multidomain": "retouch",
+    "styles": "starganv2",
+}
+"""Method -> the recipe that is taken where only the method is named."""
+
+
+def _recipe_of(method: str, recipe_name: str | None) -> str:
+    """The recipe of a method, where it is not named too."""
+    if method not in RECIPE_OF:
+        raise ConfigError(f"there is no method '{method}'", fix=nearest(method, RECIPE_OF))
+    if recipe_name in RECIPES and recipe(recipe_name, size=256).method != method:
+        raise ConfigError(
+            f"the recipe '{recipe_name}' does not learn by the method '{method}'",
+            why=f"its method is '{recipe(recipe_name, size=256).method}'",
+            fix="leave --method or --recipe out",
+        )
+    return recipe_name or RECIPE_OF[method]
+
+
+def _recognise_task(place: Mapping[str, Any], recipe_name: str | None) -> tuple[str, str]:
+    """The task that fits the data and a recipe, with the reason."""
+    learns_from = "pairs" if recipe_name is None else method_of(recipe(recipe_name, size=256)).learns_from
+    if learns_from == "domains":
+        return "edit", f"task edit: the recipe '{recipe_name}' goes between classes or attributes"
     listing = discover(DataConfig(**place), paired=None)
     first = next((record for records in listing.splits.values() for record in records), None)
     if first is not None and (first.target is not None or first.sides):
-        return "pair"
+        return "pair", "task pair: the data holds pairs"
+    if learns_from == "collections":
+        return "stylize", f"task stylize: the recipe '{recipe_name}' needs no pairs, and there are none"
     raise ConfigError(
         "it is not clear what to make of these pictures",
         where=place["path"],

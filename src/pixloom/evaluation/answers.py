@@ -1,0 +1,104 @@
+"""What a model is worth beyond its first answer: how its answers differ, whether its source can be found again, and which way it works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixloom.images import Picture, to_model
+from pixloom.inference.translator import Translator
+from pixloom.metrics.features import LPIPS
+from pixloom.metrics.judging import Estimate, Judges, estimate
+
+if TYPE_CHECKING:
+    from pixloom.evaluation import Example, Examples
+
+ANSWERS = 5
+"""So many answers to each source are compared, pair by pair."""
+
+ASKED = 20
+"""Of so many sources, evenly spread."""
+
+DIVERSITY, CYCLE = "diversity", "cycle_l1"
+
+
+def has_answers(translator: Translator) -> bool:
+    """Whether a seed changes a model's answer."""
+    return bool(translator.runtime.signature.noise_channels or translator.description.inference.dropout)
+
+
+def diversity(translator: Translator, examples: Examples, *, judges: Judges) -> dict[str, Estimate]:
+    """LPIPS between answers to one source, the mean over pairs; nothing where there is one answer, or no LPIPS.
+
+    Zhu et al., "Toward Multimodal Image-to-Image Translation", NeurIPS 2017, section 5.2, with all pairs of few answers instead of
+    consecutive ones of many.
+    """
+    if judges.lpips is None or not has_answers(translator) or translator.output_channels not in (1, 3):
+        return {}
+    values = [_differing(judges.lpips, translator, example) for example in spread(examples)]
+    return {DIVERSITY: estimate(values)} if values else {}
+
+
+def found_again(translator: Translator, back: Translator | None, examples: Examples) -> dict[str, Estimate]:
+    """How far a source is from what comes back, E|x - F(G(x))| / 2, in [0, 1]; nothing where no model translates back."""
+    if back is None:
+        return {}
+    rows = []
+    for example in spread(examples):
+        source = _picture(example.shown.source)
+        there = translator.translate(source, given=_taken(translator, example))
+        rows.append(float((_tensor(back.translate(there).pixels) - _tensor(source.pixels)).abs().mean() / 2))
+    return {CYCLE: estimate(rows)} if rows else {}
+
+
+def ways(rows: Sequence[Mapping[str, Any]], examples: Examples) -> dict[str, dict[str, float]]:
+    """The means of the rows from each class to each, "cat to dog"; nothing where pictures have no classes."""
+    own = {record.id: record.label for record in examples.pictures.records}
+    wanted = {example.id: example.shown.given.get("label") for example in examples}
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        first, second = own.get(row["id"]), wanted.get(row["id"])
+        if first is not None and isinstance(second, str):
+            groups.setdefault(f"{first} to {second}", []).append(row)
+    return {way: {"count": len(group), **_means(group)} for way, group in sorted(groups.items())}
+
+
+def spread(examples: Examples) -> Iterator[Example]:
+    """A few examples of all."""
+    count = min(ASKED, len(examples))
+    chosen = (examples.load(place * len(examples) // count) for place in range(count))
+    return (example for example in chosen if example is not None)
+
+
+def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    names = [name for name in rows[0] if name != "id" and all(name in row for row in rows)]
+    return {name: float(np.mean([row[name] for row in rows])) for name in names}
+
+
+@torch.no_grad()
+def _differing(distance: LPIPS, translator: Translator, example: Example) -> float:
+    """The mean over pairs of answers."""
+    source, given = _picture(example.shown.source), _taken(translator, example)
+    device = next(distance.parameters()).device
+    answers = [_tensor(translator.translate(source, seed=seed, given=given).pixels).to(device) for seed in range(ANSWERS)]
+    pairs = [(first, second) for place, first in enumerate(answers) for second in answers[place + 1 :]]
+    firsts, seconds = (torch.stack([pair[side] for pair in pairs]) for side in (0, 1))
+    return float(distance(firsts, seconds).mean())
+
+
+def _taken(translator: Translator, example: Example) -> dict[str, Any]:
+    """What is given beside an example's source, as far as the model takes it; no reference, which would be an answer of its own."""
+    taken = {*translator.task.takes, *translator.task.optional, *translator.conditions.names} - {"style"}
+    return {name: value for name, value in example.shown.given.items() if name in taken}
+
+
+def _picture(pixels: np.ndarray) -> Picture:
+    return Picture(pixels=np.ascontiguousarray(pixels), alpha=None, notes=())
+
+
+def _tensor(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(to_model(np.ascontiguousarray(pixels)))
