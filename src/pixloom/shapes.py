@@ -32,7 +32,8 @@ class Judgement(NamedTuple):
     Attributes:
         logits: its verdicts, before any sigmoid.
         features: its hidden activations.
-        guesses: what an auxiliary classifier reads off the candidate, by condition, (batch, width) of logits; empty without one.
+        guesses: what an auxiliary classifier reads off the candidate, by condition, (batch, width) of logits, or (batch, classes, height,
+            width) of a critic that segments; empty without one.
     """
 
     logits: Logits
