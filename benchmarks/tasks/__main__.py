@@ -4,11 +4,12 @@
     python -m benchmarks.tasks list
     python -m benchmarks.tasks gallery [--out runs/tasks]
     python -m benchmarks.tasks methods
+    python -m benchmarks.tasks readme
 
 From the checkout. A run that was stopped, by a kill too, goes on where it was when the same command is given again; one that is recorded
 is left alone. Each run takes some minutes of one CPU thread. Records go to benchmarks/results/tasks/NAME-seedS.json. ``gallery`` writes
 docs/gallery.md, with pictures only of data that may be published, and OUT/gallery with all of them; ``methods`` the tables of
-docs/methods.md.
+docs/methods.md, ``readme`` those of both READMEs, of what has three seeds.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from benchmarks.tasks.comparing import write_tables
     from benchmarks.tasks.gallery import load, make_galleries
     from benchmarks.tasks.running import Places, run_all
+    from benchmarks.tasks.summary import write_headlines
     from benchmarks.tasks.table import EXPERIMENTS
 
     if options.names == ["list"]:
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{name:24} {experiment.title}; {experiment.data}, {experiment.size} px, {experiment.images:,} images")
     elif options.names == ["methods"]:
         print(write_tables(load(RESULTS), ROOT / "docs" / "methods.md"))
+    elif options.names == ["readme"]:
+        print(*write_headlines(load(RESULTS), [ROOT / "README.md", ROOT / "README.zh-CN.md"]), sep="\n")
     elif options.names == ["gallery"]:
         print(*make_galleries(RESULTS, out=options.out, docs=ROOT / "docs"), sep="\n")
     else:
@@ -48,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", help="experiments, all, list, gallery or methods")
+    parser.add_argument("names", nargs="+", help="experiments, all, list, gallery, methods or readme")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
