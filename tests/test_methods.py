@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from make_golden import steps_of
@@ -22,6 +23,9 @@ from pixloom.losses.penalties import r1
 from pixloom.losses.segments import segmenting_critic, segmenting_generator
 from pixloom.methods import METHODS, method_of
 from pixloom.methods.check import check_config
+from pixloom.metrics.backbones import vgg16
+from pixloom.metrics.features import Perception
+from pixloom.metrics.weights import VGG16
 from pixloom.nets.team import Team, acting, returning
 from pixloom.recipes import RECIPES
 from pixloom.shapes import Judgement
@@ -199,6 +203,25 @@ def test_kl_and_mode_seeking_are_their_formulas():
     assert kl_to_normal(mean, log_variance).item() == pytest.approx(expected, rel=1e-5)
     pictures = torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.5)
     assert mode_seeking(*pictures, codes=(torch.zeros(1, 2), torch.ones(1, 2))).item() == pytest.approx(1 / 0.50001, rel=1e-4)
+
+
+def test_a_perceptual_term_sees_with_a_frozen_network(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    save_file(vgg16().state_dict(), tmp_path / VGG16)
+    monkeypatch.setenv("PIXLOOM_WEIGHTS", str(tmp_path))
+    settings = {"losses__perceptual_weight": 2.0, "losses__perceptual": "vgg16"}
+    playing, given = learner(tiny("pix2pix", **settings)), batch("pix2pix")
+    torch.manual_seed(0)
+    outputs = playing.method.translate(given)
+    terms = playing.method.generator_terms(given, outputs)
+    seen = Perception("vgg16", folder=tmp_path)
+    expected = np.mean([(ours - theirs).abs().mean().item() for ours, theirs in zip(seen(outputs.fake), seen(given.target), strict=True)])
+    assert terms["perceptual"].item() == pytest.approx(expected, rel=1e-4)
+    terms["perceptual"].backward()
+    assert all(parameter.grad is None for parameter in playing.method.extract.parameters())
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in playing.generator.parameters())
+    plain = learner(tiny("pix2pix", losses__perceptual_normalised=False, **settings)).method.extract(given.target)
+    assert not torch.allclose(plain[0], seen(given.target)[0])
 
 
 def test_feature_matching_is_a_mean_over_layers_and_scales():

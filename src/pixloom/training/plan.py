@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -215,16 +216,21 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
     if config.training.images is not None:
         config = override(config, {"training.images": round_up(config.training.images, config.training.batch_size)})
     elif config.training.minutes is None:
-        images = round_up(config.training.epochs * len(listing.splits["train"]), config.training.batch_size)
+        count = _per_pass(config, task, listing.splits["train"])
+        images = round_up(config.training.epochs * count, config.training.batch_size)
         config = override(config, {"training.images": images})
-        reasons = (
-            *reasons,
-            f"{images:,} images: the recipe's {config.training.epochs:g} passes over {len(listing.splits['train'])} examples",
-        )
+        reasons = (*reasons, f"{images:,} images: the recipe's {config.training.epochs:g} passes over {count} examples")
     _check_length(config)
     reasons = (*listing.notes, *reasons, *_enlarged(listing, size=config.data.size))
     reasons = (*reasons, *steered(conditions), *unused(conditions, listing))
     return Plan(config, task, listing, picture_channels, network_channels, reasons, conditions)
+
+
+def _per_pass(config: RunConfig, task: Task, records: Sequence[Record]) -> int:
+    """How many images a pass has: all examples; of two collections as many as the larger one."""
+    if method_of(config).learns_from != "collections" or not task.between:
+        return len(records)
+    return max(Counter(record.label for record in records if record.label is not None).values())
 
 
 def _check_method(config: RunConfig, task: Task) -> None:

@@ -14,7 +14,8 @@ class Pool:
     """The last made pictures, as many as fit: each new one is shown, or in half of the cases takes the place of one that is shown instead.
 
     Shrivastava et al., "Learning from Simulated and Unsupervised Images through Adversarial Training", CVPR 2017, section 2.3; Zhu et al.,
-    "CycleGAN", 2017, section 4, with 50 pictures. Chance is torch's own generator, which every step seeds anew.
+    "CycleGAN", 2017, section 4, with 50 pictures. Chance is torch's own generator, which every step seeds anew. Of several processes each
+    has a pool of its own, and a checkpoint holds that of the first.
 
     Args:
         size: how many pictures it holds.
