@@ -252,7 +252,11 @@ def _read_weights(folder: Path, *, expected: str) -> dict[str, torch.Tensor]:
 
 def model_card(description: ModelDescription) -> str:
     """The README of a model: what it is, how to use it, where it comes from, how good it is, what it cannot do."""
-    sections = [_HEADER.format(task=description.task.name, recipe=description.recipe), _what_it_is(description), _USE]
+    sections = [
+        _HEADER.format(task=description.task.name, recipe=description.recipe),
+        _what_it_is(description),
+        _USE.format(options=_needed_options(description)),
+    ]
     sections += [f"## {title.capitalize()}\n\n{_as_list(content)}\n" for title, content in description.facts.items()]
     return "\n".join([*sections, _LIMITS])
 
@@ -269,7 +273,7 @@ tags: [{task}, {recipe}]
 _USE = """## Use
 
 ```
-pixloom translate THIS_FOLDER pictures/ --out translated/
+pixloom translate THIS_FOLDER pictures/ --out translated/{options}
 ```
 
 ```python
@@ -292,12 +296,27 @@ def _what_it_is(description: ModelDescription) -> str:
     task, options, inference = build_task(description.task), description.generator.options, description.inference
     source, target = options["source_channels"], task.output_channels(options["target_channels"])
     statistics = {"running": "the running statistics of training", "image": "the statistics of each single picture"}[inference.statistics]
-    direction = f" ({description.task.direction})" if description.task.direction else ""
+    to, origin = (description.task.options.get(name) for name in ("to", "origin"))
+    way = f"{origin} to {to}" if to and origin else description.task.direction
+    direction = f" ({way})" if way else ""
     return (
         f"Task: {task.summary}{direction}. Translates pictures of {source} channel(s) into pictures of {target}, of any size, with a\n"
         f"`{description.generator.name}` trained at {description.size} px. Batch norm, where it has any, uses {statistics}; dropout is"
         f" {'on, with a fixed seed' if inference.dropout else 'off'}.\n{_what_steers_it(description)}"
     )
+
+
+def _needed_options(description: ModelDescription) -> str:
+    """The options without which the model does not translate, and those that bring more answers."""
+    task = build_task(description.task)
+    conditions = build_conditions(description.conditions, dropout=description.condition_dropout)
+    always = [kind for kind in conditions.kinds if kind.name not in conditions.optional]
+    if task.between and not task.wanted() and not always:
+        always = list(conditions.kinds[:1])
+    options = [f" --{name} FILE" for name in task.takes]
+    options += [f" {kind.example}" for kind in always]
+    options += [" --samples 4"] if description.generator.options.get("noise_channels") else []
+    return "".join(options)
 
 
 def _what_steers_it(description: ModelDescription) -> str:
@@ -306,8 +325,10 @@ def _what_steers_it(description: ModelDescription) -> str:
     if not conditions.kinds:
         return ""
     lines = [f"- {kind.name}: {kind.offer}{_names_of(kind)}" for kind in conditions.kinds]
-    task, free = build_task(description.task), description.condition_dropout > 0
-    needed = "at least one must be given" if task.between and not task.wanted() else "each may be left out" if free else "all must be given"
+    task = build_task(description.task)
+    always = [kind.name for kind in conditions.kinds if kind.name not in conditions.optional]
+    other = "at least one must be given" if task.between and not task.wanted() else "each may be left out"
+    needed = f"{' and '.join(always)} must be given" if always else other
     return "\n".join(["", f"What steers it besides the source ({needed}):", "", *lines, ""])
 
 

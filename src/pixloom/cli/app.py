@@ -107,6 +107,7 @@ def tune(
     *,
     task: Annotated[str | None, typer.Option(help="As for train.")] = None,
     recipe: Annotated[str | None, typer.Option(help="As for train.")] = None,
+    method: Annotated[str | None, typer.Option(help="As for train.")] = None,
     condition: Conditions = None,
     size: Annotated[int | None, typer.Option(help="As for train.")] = None,
     direction: Annotated[str | None, typer.Option(help="As for train.")] = None,
@@ -125,7 +126,15 @@ def tune(
     from pixloom.cli import work
 
     place = {"layout": layout, "source_folder": source, "target_folder": target}
-    wishes = {"task": task, "recipe_name": recipe, "size": size, "direction": direction, "device": device, "conditions": _names(condition)}
+    wishes = {
+        "task": task,
+        "recipe_name": recipe,
+        "method": method,
+        "size": size,
+        "direction": direction,
+        "device": device,
+        "conditions": _names(condition),
+    }
     work.tune(data, place=place, wishes=wishes, settings=settings or [], config=config)
 
 

@@ -105,8 +105,19 @@ def _towards(model: Path, direction: str | None) -> Path:
         return model
     if direction not in ("AtoB", "BtoA"):
         raise ConfigError(f"there is no direction '{direction}'", fix=nearest(direction, ("AtoB", "BtoA")))
-    described = json.loads((model / "config.json").read_text(encoding="utf-8")) if (model / "config.json").is_file() else {}
-    own = (described.get("task") or {}).get("direction") or "AtoB"
+    if model.is_file():
+        from pixloom.inference.onnxfile import read_export
+
+        task = read_export(model).tree.get("task") or {}
+    else:
+        described = (model / "config.json").is_file()
+        task = json.loads((model / "config.json").read_text(encoding="utf-8")).get("task") or {} if described else {}
+    to = (task.get("options") or {}).get("to")
+    own = task.get("direction") or ("BtoA" if str(to).casefold() == "a" else "AtoB")
+    if model.is_file() and direction != own:
+        raise ConfigError(
+            "an exported file holds one direction", why=f"this one goes {own}", fix="export the other: pixloom export RUN/model/back"
+        )
     return model if direction == own else find_model(model, back=True)
 
 

@@ -60,8 +60,9 @@ class Stated:
     def wanted(self, records: Sequence[Record], index: int, *, rng: np.random.Generator) -> Values:
         """What an example is to become: any other class, or what another example shows, which is a combination that there is."""
         own = self.conditions.values(records[index], {})
-        if self.conditions.names == ("label",):
-            others = [name for name in self.conditions.kinds[0].names if name != own.get("label")]  # type: ignore[attr-defined]
+        stated = [kind for kind in self.conditions.kinds if not kind.is_drawn]
+        if [kind.name for kind in stated] == ["label"]:
+            others = [name for name in stated[0].known if name != own.get("label")]
             return {"label": others[int(rng.integers(len(others)))]}
         for _ in range(_TRIES):
             other = self.conditions.values(records[int(rng.integers(len(records)))], {})

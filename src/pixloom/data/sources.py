@@ -134,16 +134,19 @@ def with_holdout(listing: Listing, *, share: float, seed: int = 0) -> Listing:
     """Set about ``share`` of the training examples aside for validation when the data has no validation split.
 
     An example is held out when the hash of ``seed`` and its id, as a fraction in [0, 1), is below ``share``; so the choice stays the
-    same when pictures are added. At least one example is held out and at least one stays; a single one is not split.
+    same when pictures are added. At least one example is held out and at least one stays; a single one is not split. Of each class the same
+    share is held out: at least one where that is half a picture or more, and never the last one.
     """
     train = listing.splits.get("train", ())
     if "val" in listing.splits or not train or share <= 0:
         return listing
     if len(train) == 1:
         return replace(listing, notes=(*listing.notes, "Nothing is held out for validation: there is only one training example."))
-    ranked = sorted(train, key=lambda record: _fraction(record.id, seed))
-    count = sum(_fraction(record.id, seed) < share for record in train)
-    held = {record.id for record in ranked[: min(max(count, 1), len(train) - 1)]}
+    classes: dict[str | None, list[Record]] = {}
+    for record in train:
+        classes.setdefault(record.label, []).append(record)
+    held = {id for members in classes.values() for id in _held(members, share=share, seed=seed, least=len(members) * share >= 0.5)}
+    held = held or _held(train, share=share, seed=seed, least=True)
     splits = {
         **listing.splits,
         "train": tuple(record for record in train if record.id not in held),
@@ -151,6 +154,13 @@ def with_holdout(listing: Listing, *, share: float, seed: int = 0) -> Listing:
     }
     note = f"{len(held)} of {len(train)} training examples are held out for validation, chosen by a hash of their names."
     return replace(listing, splits=splits, notes=(*listing.notes, note))
+
+
+def _held(records: Sequence[Record], *, share: float, seed: int, least: bool) -> set[str]:
+    """The ids of some examples that are held out, at least one if ``least``, and never all."""
+    ranked = sorted(records, key=lambda record: _fraction(record.id, seed))
+    count = sum(_fraction(record.id, seed) < share for record in records)
+    return {record.id for record in ranked[: min(max(count, int(least)), len(records) - 1)]}
 
 
 def _fraction(name: str, seed: int) -> float:

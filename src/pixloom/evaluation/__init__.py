@@ -167,6 +167,8 @@ def evaluate(
         raise ConfigError("a model cannot be set against itself", where=model, fix="name another model with --against")
     translators = {_name(path): Translator.from_pretrained(path, device=device) for path in (model, *against)}
     main = translators[name]
+    for other in translators.values():
+        _check_comparable(main, other)
     data = _as_the_run(Path(model), data if isinstance(data, DataConfig) else DataConfig(path=str(data)))
     found = discover(data, paired=main.task.needs_pairs, beside=main.conditions.folders)
     listing = with_holdout(found, share=_holdout(Path(model), data))
@@ -178,16 +180,19 @@ def evaluate(
     verdicts, missing = compare(translators, examples, judges=judges, seed=seed, progress=progress)
     best = verdicts.pop(name)
     worst_ids, best_ids = ranked(best.rows, num_shown=NUM_SHOWN)
-    back = Translator.from_pretrained(model, device=device, back=True) if translates_back(Path(model)) else None
+    answered = {
+        path: diversity(translator, examples, judges=judges) | found_again(translator, _back_of(path, device=device), examples)
+        for path, translator in translators.items()
+    }
     result = Evaluation(
         model=name,
         split=split,
         count=len(best.rows),
-        means=best.means | diversity(main, examples, judges=judges) | found_again(main, back, examples),
+        means=best.means | answered[name],
         ways=ways(best.rows, examples) if main.task.between else {},
         floors=best.floors,
         per_image=best.rows,
-        baselines={contender: verdict.means for contender, verdict in verdicts.items()},
+        baselines={contender: verdict.means | answered.get(contender, {}) for contender, verdict in verdicts.items()},
         worst=worst_ids,
         best=best_ids,
         strips=_strips((*worst_ids, *best_ids), examples=examples, translator=main, seed=seed),
@@ -199,6 +204,22 @@ def evaluate(
     if out is not None:
         save(result, Path(out), overwrite=overwrite)
     return result
+
+
+def _back_of(model: str, *, device: str) -> Translator | None:
+    """The model that translates back, where there is one."""
+    return Translator.from_pretrained(model, device=device, back=True) if translates_back(Path(model)) else None
+
+
+def _check_comparable(first: Translator, second: Translator) -> None:
+    """Refuse to set models side by side that translate something else, or the other way."""
+    ones, others = first.description.task, second.description.task
+    towards = [(task.name, task.direction or "AtoB", task.options.get("to")) for task in (ones, others)]
+    if towards[0] != towards[1]:
+        words = [" ".join(str(part) for part in way if part) for way in towards]
+        raise ConfigError(
+            "these models do not translate the same", why=f"{words[0]}, and {words[1]}", fix="leave the other out of --against"
+        )
 
 
 def shown_by(conditions: Conditions, task: Task, records: Sequence[Record]) -> Conditions:
@@ -368,6 +389,10 @@ def _contender(name: str, examples: Examples, *, show: Callable[[Example], Pictu
             progress(name, done, len(examples))
     if not done:
         reasons = "; ".join(f"{place}: {why}" for place, why in sorted(examples.pictures.bad.items())[:3])
+        if not reasons:
+            raise DataError(
+                "there is nothing to judge", why="all of these pictures show already what is asked for", fix="name another --split"
+            )
         raise DataError("none of the pictures can be used", why=reasons, fix="run pixloom inspect on the data")
 
 

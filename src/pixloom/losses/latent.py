@@ -19,7 +19,8 @@ def kl_to_normal(mean: Codes, log_variance: Codes) -> Scalar:
     Source: Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014, appendix B. Published weights are for sums: BicycleGAN's 0.01
     over a code of 8 and a batch of 1 is 0.08 here; SPADE's 0.05 over a code of 256 and a batch of n is 12.8 n.
 
-    >>> kl_to_normal(torch.zeros(1, 2), torch.zeros(1, 2)).item()
+    >>> from torch import zeros
+    >>> kl_to_normal(zeros(1, 2), zeros(1, 2)).item()
     0.0
     """
     return (mean.square() + log_variance.exp() - log_variance - 1).mean() / 2

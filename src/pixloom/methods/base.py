@@ -136,7 +136,7 @@ def adversarial_weights(losses: LossConfig, critic: nn.Module) -> dict[str, floa
         "fake": losses.critic_weight,
         "relativistic": losses.critic_weight,
         "gradient_penalty": losses.critic_weight * penalty,
-        "r1": losses.critic_weight * losses.r1_gamma,
+        "r1": losses.r1_gamma,
     }
 
 

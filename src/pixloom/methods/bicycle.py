@@ -60,12 +60,7 @@ class Bicycle:
     pooled: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, generator: nn.Module, critic: nn.Module, *, losses: LossConfig, content: Content) -> None:
-        if not is_coded(generator):
-            raise ConfigError(
-                "the method 'bicycle' needs a generator with noise that reads a code off the target",
-                why="the code is what tells one answer from another",
-                fix="--recipe bicycle, or --condition style,noise",
-            )
+        _check_coded(generator)
         self.generator, self.critic, self.content = generator, critic, content
         shared = adversarial_weights(losses, critic)
         self.weights = shared | {
@@ -81,7 +76,9 @@ class Bicycle:
     @staticmethod
     def networks(config: RunConfig, channels: tuple[int, int]) -> Networks:
         """G with its encoder, and two critics."""
-        return generator_of(config, channels), Team({READ: critic_of(config, channels), DRAWN: critic_of(config, channels)})
+        generator = generator_of(config, channels)
+        _check_coded(generator)
+        return generator, Team({READ: critic_of(config, channels), DRAWN: critic_of(config, channels)})
 
     def translate(self, batch: Batch) -> Outputs:
         """G(x, c, E(y)), and G(x, c, z)."""
@@ -123,6 +120,15 @@ class Bicycle:
         reference = nn.functional.interpolate(pictures, size=encoder.side, mode="bilinear", antialias=True)
         mean: Tensor = functional_call(encoder, fixed, (reference,))
         return mean
+
+
+def _check_coded(generator: nn.Module) -> None:
+    if not is_coded(generator):
+        raise ConfigError(
+            "the method 'bicycle' needs a generator with noise that reads a code off the target",
+            why="the code is what tells one answer from another",
+            fix="--recipe bicycle, or --condition style,noise",
+        )
 
 
 def _named(terms: dict[str, Scalar]) -> dict[str, Scalar]:

@@ -16,7 +16,7 @@ from pixloom.metrics.features import PERCEPTIONS
 from pixloom.nets import CRITICS, GENERATORS
 from pixloom.nets.layers import Dropout, has_batch_norm
 from pixloom.nets.team import acting
-from pixloom.recipes import recipe
+from pixloom.recipes import RECIPES, recipe
 
 GAME = (*ADVERSARIAL_SETTINGS, "feature_weight")
 """Settings of the losses that are for a critic."""
@@ -55,6 +55,7 @@ def check_config(config: RunConfig, *, channels: tuple[int, int]) -> None:
 
 def _check_losses(config: RunConfig) -> None:
     losses, defaults = config.losses, LossConfig()
+    usual = recipe(config.recipe, size=256).losses if config.recipe in RECIPES else defaults  # what nobody asked for is no mistake
     for key, name, table in (
         ("adversarial", losses.adversarial, ADVERSARIAL),
         ("pixel", losses.pixel, PIXEL),
@@ -70,7 +71,7 @@ def _check_losses(config: RunConfig) -> None:
         raise ConfigError(f"losses.pixel={losses.pixel} would have no effect", why="losses.pixel_weight is 0", fix="give it a weight")
     for name in LossConfig.model_fields:
         value = getattr(losses, name)
-        if value != getattr(defaults, name) and (why := _idle_loss(name, config)):
+        if value not in (getattr(defaults, name), getattr(usual, name)) and (why := _idle_loss(name, config)):
             fix = "leave it out, or choose a recipe with a critic, e.g. --recipe pix2pix" if why.endswith("no critic") else "leave it out"
             raise ConfigError(f"losses.{name}={value} would have no effect", why=why, fix=fix)
 
@@ -117,6 +118,18 @@ def _check_conditions(config: RunConfig) -> None:
             if takes
             else "all that it knows of a picture is which of two collections it is of",
             fix="leave it out",
+        )
+    if learns_from == "collections" and config.generator.options.get("noise_channels"):
+        raise ConfigError(
+            f"the method '{config.method}' has no use for noise",
+            why="it has one answer to each source",
+            fix="leave it out; for many answers without pairs take --recipe starganv2",
+        )
+    if config.method == "contrastive" and config.losses.nce_weight == 0:
+        raise ConfigError("the heads would have no effect", why="losses.nce_weight is 0", fix="give it a weight")
+    if config.method == "styles" and config.training.batch_size // config.compute.accumulate < 2:
+        raise ConfigError(
+            "the method 'styles' needs two pictures at a time", why="they are references for each other", fix="--set training.batch_size=8"
         )
     if config.training.pool_images and not method_of(config).pooled:
         raise ConfigError(

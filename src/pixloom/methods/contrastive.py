@@ -74,13 +74,13 @@ class Contrastive:
             raise ConfigError(
                 "the method 'contrastive' needs sources and targets of the same channels",
                 why=f"it puts the translation through the encoder of sources; they have {channels[0]}, targets {channels[1]}",
-                fix="give pictures of one kind, or take --recipe cyclegan",
+                fix="give pictures of one kind, or pairs to a method that learns from them, e.g. --recipe pix2pix",
             )
         heads = PatchHeads(widths=cast(ResNet, generator).feature_widths(_depths(cast(ResNet, generator))))
         return Team({THERE: generator, HEADS: heads}), critic_of(config, channels, sees_source=False)
 
     def translate(self, batch: Batch) -> Outputs:
-        """G(x); with flip equivariance, of half of the batches mirrored, and mirrored back."""
+        """G(x); with flip equivariance, of half of the batches the mirror image."""
         if not self.losses.flip_equivariance or torch.rand(()) < 0.5:
             return Outputs(self._translated(batch.source))
         return Outputs(self._translated(batch.source.flip(3)), {"mirrored": torch.ones(())})

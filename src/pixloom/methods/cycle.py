@@ -5,7 +5,8 @@
 
 Source: Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks" (CycleGAN), ICCV 2017, equations 1 to
 3 and, for the identity term, section 5.2. Where generators and critics say by class activation which collection a picture is of, they
-learn to (Kim et al., "U-GAT-IT", ICLR 2020, section 2.2), with a term ``attention``.
+learn to (Kim et al., "U-GAT-IT", ICLR 2020, section 2.2): the critics by least squares, term ``seen``, the generators against them, term
+``seeming``, and the generators of their own sources, term ``attention``.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Cycle:
             **{f"{name}_{BACK}": weight for name, weight in shared.items()},
             "cycle": losses.cycle_weight,
             "identity": losses.identity_weight,
+            "seen": losses.critic_weight,
+            "seeming": losses.adversarial_weight,
             "attention": losses.attention_weight,
         }
         self.game = Game(losses, self.weights)
@@ -79,6 +82,12 @@ class Cycle:
                 fix="--set losses.identity_weight=0",
             )
         generators = Team({THERE: generator_of(config, there), BACK: generator_of(config, back)})
+        if hasattr(generators[THERE], "judged") != (config.critic is not None and config.critic.name == "attention"):
+            raise ConfigError(
+                f"the generator '{config.generator.name}' does not go with this critic",
+                why="class activation is learnt by both sides, or by none",
+                fix="--recipe ugatit for both, --recipe cyclegan for none",
+            )
         critics = Team({THERE: critic_of(config, there, sees_source=False), BACK: critic_of(config, back, sees_source=False)})
         return generators, critics
 
@@ -98,17 +107,17 @@ class Cycle:
             terms |= _of(member, self.game.critic_terms(self.critic, real=real, fake=fake, member=member))
             if self.attentive:
                 seen += [_activation(self._guess(real, member), 1.0), _activation(self._guess(fake, member), 0.0)]
-        return terms | ({"attention": torch.stack(seen).sum()} if seen else {})
+        return terms | ({"seen": torch.stack(seen).sum()} if seen else {})
 
     def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """Both generators' sides, the way there and back, the identity and attention where they have a weight."""
         terms: dict[str, Scalar] = {}
-        seen = []
+        seeming = []
         for member, real, fake in self._contests(batch, outputs):
             of_member, on_fake = self.game.generator_terms(self.critic, real=real, fake=fake, member=member)
             terms |= _of(member, of_member)
             if self.attentive:
-                seen.append(_activation(on_fake.guesses[ATTENTION], 1.0))
+                seeming.append(_activation(on_fake.guesses[ATTENTION], 1.0))
         source, target = batch.source, target_of(batch)
         if self.weights["cycle"]:
             around = F.l1_loss(self._translated(BACK, outputs.fake), source)
@@ -118,11 +127,12 @@ class Cycle:
             if self.weights["identity"]:
                 terms["identity"] = F.l1_loss(same_there, target) + F.l1_loss(same_back, source)
             if self.attentive:
+                terms["seeming"] = torch.stack(seeming).sum()
                 others = (outputs.more["seen_there"], outputs.more["seen_back"])
-                seen += [_cross_entropy(logits, 1.0) for logits in others] + [
-                    _cross_entropy(logits, 0.0) for logits in (own_there, own_back)
-                ]
-        return terms | ({"attention": torch.stack(seen).sum()} if self.attentive else {})
+                own = (own_there, own_back)
+                guesses = [_cross_entropy(logits, 1.0) for logits in others] + [_cross_entropy(logits, 0.0) for logits in own]
+                terms["attention"] = torch.stack(guesses).sum()
+        return terms
 
     def _contests(self, batch: Batch, outputs: Outputs) -> list[tuple[str, Side, Side]]:
         """What each critic is to tell apart: (its name, real, made)."""

@@ -5,8 +5,9 @@
                      + lambda_cyc |x - G(G(x, s'), E(x, c))|_1
 
 Source: Choi et al., "StarGAN v2: Diverse Image Synthesis for Multiple Domains", CVPR 2020, equations 1 to 6; the weight of the third term
-falls linearly to zero over the run. Deviations: references are the batch's other pictures, and with a reference the second style s'' is
-drawn, where the authors load two references of the domain; both kinds of style are in one update, where the authors make two.
+falls linearly to zero over the run. Deviations: references are the batch's other pictures at 64 px, and with a reference the second style
+s'' is drawn, where the authors load two references of the domain; both kinds of style are in one update of all three networks, where the
+authors make two, the second of G alone.
 """
 
 from __future__ import annotations
@@ -80,16 +81,20 @@ class Styles:
         noise, other = draw_noise(self.generator, batch), draw_noise(self.generator, batch)
         assert noise is not None, "a generator with a mapping has noise"
         assert other is not None, "the same"
-        place = torch.randperm(len(batch), device=batch.source.device)
-        label, like = batch.condition["label"], batch.own["label"][place]
-        drawn, read = self._mapped(noise, label), self._encoded(batch.source[place], like)
+        step = int(torch.randint(1, len(batch), ()))  # no picture is its own reference
+        label, like = batch.condition["label"], batch.own["label"].roll(step, 0)
+        drawn, read = self._mapped(noise, label), self._encoded(batch.source.roll(step, 0), like)
+        with torch.no_grad():  # what answers are to differ from
+            others = {
+                "other": self._translated(batch.source, label, self._mapped(other, label)),
+                "other_like": self._translated(batch.source, like, self._mapped(other, like)),
+            }
         more = {
             LIKE: self._translated(batch.source, like, read),
             "drawn_style": drawn,
             "read_style": read,
             "like_label": like,
-            "other": self._translated(batch.source, label, self._mapped(other, label)),
-            "other_like": self._translated(batch.source, like, self._mapped(other, like)),
+            **others,
         }
         return Outputs(self._translated(batch.source, label, drawn), more)
 
@@ -113,7 +118,7 @@ class Styles:
             (more[LIKE], more["like_label"], more["read_style"], more["other_like"]),
         )
         terms["style"] = _sum((style - self._encoded(fake, wanted)).abs().mean() for fake, wanted, style, _ in answers)
-        terms["diversity"] = _sum((fake - other.detach()).abs().mean() for fake, _, _, other in answers)
+        terms["diversity"] = _sum((fake - other).abs().mean() for fake, _, _, other in answers)
         if self.weights["cycle"]:
             back = (self._translated(fake, batch.own["label"], own) for fake, *_ in answers)
             terms["cycle"] = _sum(F.l1_loss(pictures, batch.source) for pictures in back)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -317,12 +317,15 @@ def initialize(network: nn.Module, *, gain: float = 0.02) -> None:
     Networks whose layers no normalisation follows, by their attribute ``keeps_scale``, draw convolutions and linear layers from N(0, 2 /
     inputs) (He et al., "Delving Deep into Rectifiers", 2015).
     """
+    gains = {
+        id(inner): float(cast(float, module.gain)) for module in network.modules() if hasattr(module, "gain") for inner in module.modules()
+    }
     rectified = {id(inner) for module in network.modules() if getattr(module, "keeps_scale", False) for inner in module.modules()}
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear) and id(module) in rectified:
             nn.init.kaiming_normal_(module.weight)
         elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(module.weight, 0.0, gain)
+            nn.init.normal_(module.weight, 0.0, gains.get(id(module), gain))
         elif isinstance(module, BatchNorm2d) and module.affine:
             nn.init.normal_(module.weight, 1.0, gain)
         else:

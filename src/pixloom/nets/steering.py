@@ -40,6 +40,9 @@ GUESSED: tuple[Kind, ...] = ("label", "attributes")
 
 TEXT_WIDTH = 64
 
+CODE_GAIN = 0.2
+"""Deviation of what a code's modulation begins with, ten times the usual one: else a short training never finds out what it is for."""
+
 
 class Steer(NamedTuple):
     """Conditions on their way into a network.
@@ -119,7 +122,13 @@ class Steering(nn.Module):
         layer = NORMS[norm](channels)
         if not self.modulation_width:
             return layer
-        return Modulated(layer, channels, width=self.modulation_width, spatial=self.injection == "spade")
+        return Modulated(
+            layer,
+            channels,
+            width=self.modulation_width,
+            spatial=self.injection == "spade",
+            gain=CODE_GAIN if self.is_coded else None,
+        )
 
     def forward(self, condition: Condition | None, noise: Tensor | None, source: Tensor) -> Steer:
         """Take conditions in.
@@ -176,13 +185,16 @@ class Modulated(nn.Module):
         channels: of the maps.
         width: of the condition.
         spatial: whether the condition is maps; then gamma and beta are convolutions of it at the size of h.
+        gain: deviation of what its weights begin with; None: the network's own.
     """
 
     steered: ClassVar[bool] = True
 
-    def __init__(self, norm: nn.Module, channels: int, *, width: int, spatial: bool) -> None:
+    def __init__(self, norm: nn.Module, channels: int, *, width: int, spatial: bool, gain: float | None = None) -> None:
         super().__init__()
         self.norm = norm
+        if gain is not None:
+            self.gain = gain
         if spatial:
             self.shared = nn.Sequential(nn.Conv2d(width, 64, 3, padding=1), nn.ReLU())
             self.affine: nn.Module = nn.Conv2d(64, 2 * channels, 3, padding=1)

@@ -81,6 +81,7 @@ def _descend_until_turn(session: Session, progress: Progress, stop: Stop) -> Pro
             engine.seed_step(config.training.seed, progress.images)
             factor = learning_rate_factor(progress.images, total=session.total_images, decay_start=config.training.decay_start)
             rates = learner.set_learning_rates(factor * progress.learning_rate_scale)
+            learner.passed = progress.images / session.total_images
             train_generator = progress.step % config.training.num_critic == config.training.num_critic - 1
             result = learner.step(engine.place(batch), train_generator=train_generator)
             session.terms.add("generator", result.generator, sound=result.sound)

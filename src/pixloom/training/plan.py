@@ -26,7 +26,7 @@ from pixloom.methods.check import check_config
 from pixloom.metrics.features import PERCEPTIONS, find_weights
 from pixloom.recipes import RECIPES, recipe
 from pixloom.tasks import TASKS, Task, build_task
-from pixloom.training.conditioning import conditioned, conditions_of, settings_for, steered, unused
+from pixloom.training.conditioning import conditioned, conditions_of, option_of, settings_for, steered, unused
 
 SIZES = (64, 128, 256)
 
@@ -168,6 +168,20 @@ def make_plan(
     return complete(config, reasons=tuple(reasons))
 
 
+def _seeing(config: RunConfig, reasons: tuple[str, ...], *, channels: int) -> tuple[RunConfig, tuple[str, ...]]:
+    """The config without a recipe's perceptual term where outputs are no pictures that its network could look at."""
+    if not config.losses.perceptual_weight or channels in (1, 3):
+        return config, reasons
+    if config.losses.perceptual_weight != recipe(config.recipe, size=256).losses.perceptual_weight:
+        raise ConfigError(
+            "losses.perceptual_weight cannot be set here",
+            why=f"its network looks at grey or RGB pictures, and the outputs have {channels} channels",
+            fix="leave it out",
+        )
+    word = f"without the recipe's perceptual term: its network looks at grey or RGB pictures, not at {channels} channels"
+    return override(config, {"losses.perceptual_weight": 0.0}), (*reasons, word)
+
+
 def _blind(config: RunConfig) -> str | None:
     """Why a recipe's perceptual term cannot be had here; None where it can, or there is none."""
     losses = config.losses
@@ -208,7 +222,14 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
     listing = _without_unfit(listing, task)
     config = override(config, {f"task.options.{name}": value for name, value in task.options().items()})
     _check_pixel_loss(config, task)
+    config, reasons = _seeing(config, reasons, channels=network_channels[1])
     if task.head != "tanh":
+        if option_of(config.generator, "head") is None:
+            raise ConfigError(
+                f"the generator '{config.generator.name}' makes no label maps",
+                why="it has no head of classes",
+                fix="--set generator.name=unet",
+            )
         config = override(config, {"generator.options.head": task.head})
     if config.recipe not in RECIPES:
         raise ConfigError(f"there is no recipe '{config.recipe}'", fix=nearest(config.recipe, RECIPES))
@@ -242,9 +263,15 @@ def _check_method(config: RunConfig, task: Task) -> None:
     why = reasons.get((learns_from, task.between))
     if learns_from == "collections" and task.between and task.name != "stylize":
         why = "that method goes from one collection to another, and not between classes or attributes: for two folders take --task stylize"
+    if config.method == "cycle" and task.reversed() is None and not task.between:
+        why = "that method learns the way back too, and the way back is no picture of a source's kind"
     if why:
         raise ConfigError(
             f"the task '{task.name}' cannot be learnt by the method '{config.method}'", why=why, fix=f"--recipe {task.recipe}"
+        )
+    if config.critic is not None and config.critic.name == "segmenting" and not task.source_is_labels:
+        raise ConfigError(
+            "the critic 'segmenting' needs label maps as sources", why=f"those of '{task.name}' are none", fix="--task synthesize"
         )
 
 

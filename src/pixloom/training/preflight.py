@@ -88,7 +88,8 @@ def measure(plan: Plan, engine: Engine) -> Cost:
         seconds_by_size={size: means[str(size)] for size in usual},
         start_seconds=means["start"],
         peak_memory_bytes=peak_memory_bytes(engine.device),
-        disk_bytes=_disk_bytes(generator, critic, averaged=learner.ema is not None, keep=config.training.keep_checkpoints),
+        disk_bytes=_disk_bytes(generator, critic, averaged=learner.ema is not None, keep=config.training.keep_checkpoints)
+        + (config.training.keep_checkpoints + 1) * _pool_bytes(plan, pools=len(learner.pools)),
         step=counted(plan, processes=engine.world_size),
     )
 
@@ -183,6 +184,11 @@ def _disk_bytes(generator: int, critic: int, *, averaged: bool, keep: int) -> in
     """Checkpoints hold weights and two Adam moments; one more exists while the oldest is not yet removed; two models, one in the making."""
     checkpoint = 4 * (3 * (generator + critic) + (generator if averaged else 0))
     return (keep + 1) * checkpoint + 3 * 4 * generator + 50 * 2**20
+
+
+def _pool_bytes(plan: Plan, *, pools: int) -> int:
+    """Of the made pictures that a checkpoint holds."""
+    return pools * plan.config.training.pool_images * max(plan.network_channels) * plan.config.data.size**2 * 4
 
 
 def _seconds(plan: Plan, engine: Engine, *, learner: Learner, size: int) -> list[float]:

@@ -131,7 +131,7 @@ class Watch:
 
     def final_evaluation(self) -> Evaluation | None:
         """The full judgement of the best model, beside the input itself, into the run folder; None without validation pictures."""
-        if len(self.bad) == len(self.examples) or not self.folder.model.is_dir():
+        if not self.folder.model.is_dir() or next(iter(self.examples), None) is None:
             return None
         return evaluate(
             self.folder.model,
