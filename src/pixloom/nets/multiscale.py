@@ -17,9 +17,10 @@ from pixloom.shapes import Judgement
 class MultiScaleCritic(nn.Module):
     """Independent patch critics of a picture and of halves, quarters ... of it.
 
-    Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", CVPR 2018, section 3.2. pix2pixHD's
-    and SPADE's have two scales; pix2pixHD's three layers and instance norm, SPADE's four (three halvings here) and spectral normalisation besides. Each half is
-    the mean of 3 x 3 at every other place. Pixloom's addition: where the critics guess a condition, the guess is the mean of theirs.
+    Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", CVPR 2018, section 3.2. pix2pixHD's and
+    SPADE's have two scales; pix2pixHD's three layers and instance norm, SPADE's four (three halvings here) and spectral normalisation
+    besides. Each half is the mean of 3 x 3 at every other place. Pixloom's addition: where the critics guess a condition, the guess is the
+    mean of theirs.
 
     Args:
         source_channels: channels of the source; 0: candidates are judged alone.
