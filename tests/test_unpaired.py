@@ -15,6 +15,7 @@ from pixloom.errors import ConfigError, ModelError
 from pixloom.evaluation import evaluate, reader
 from pixloom.inference.translator import Translator
 from pixloom.training.api import resume, train
+from pixloom.training.learner import Learner
 from pixloom.training.plan import load_examples, make_plan
 
 NARROW = {"generator.options.width": 4, "critic.options.width": 4, "compute.device": "cpu"}
@@ -234,3 +235,99 @@ def test_a_method_named_alone_brings_its_recipe(tmp_path):
     data = write_collections(tmp_path / "data")
     plan = make_plan(str(data), method="contrastive", size=16, images=8, settings=NARROW | SHALLOW)
     assert (plan.config.recipe, plan.task.name) == ("cut", "stylize")
+
+
+# --- what a critic found ---------------------------------------------------------------------------------------------------------------
+
+
+def test_diversity_fades_over_the_run(tmp_path, monkeypatch):
+    data = write_collections(tmp_path / "data", names=("cat", "dog"), counts=(6, 6))
+    seen = []
+    usual = Learner.step
+
+    def step(self, *given, **named):
+        seen.append((self.passed, self.weights["diversity"]))
+        return usual(self, *given, **named)
+
+    plan = plan_of(data, "starganv2", **STYLED)
+    monkeypatch.setattr(Learner, "step", step)
+    train(plan.config, out=tmp_path / "run", quiet=True)
+    assert seen[-4:] == [(passed, pytest.approx(-(1 - passed))) for passed in (0.0, 0.25, 0.5, 0.75)]
+
+
+def test_of_every_class_some_are_held_out_and_never_the_last(tmp_path):
+    data = write_collections(tmp_path / "data", names=("cat", "dog"), counts=(20, 8))
+    plan = plan_of(data, "starganv2", **STYLED)
+    held = [record.label for record in plan.validation]
+    assert {"cat", "dog"} == set(held)
+    write_collections(tmp_path / "few", names=("cat", "dog"), counts=(8, 1))
+    plan = plan_of(tmp_path / "few", "starganv2", **STYLED)
+    assert "dog" not in [record.label for record in plan.validation]
+    assert plan.conditions.kinds[0].known == ("cat", "dog")
+
+
+def test_a_run_without_anything_to_judge_ends_well(tmp_path):
+    data = write_collections(tmp_path / "data", counts=(1, 9))
+    run = train(plan_of(data, "cut").config, out=tmp_path / "run", quiet=True)
+    assert run.state == "finished"
+    assert run.model is not None
+    assert run.evaluation is None
+
+
+def test_models_that_go_another_way_are_not_set_side_by_side(tmp_path):
+    data = write_collections(tmp_path / "data", names=("day", "night"))
+    runs = {
+        to: train(plan_of(data, "cut", **{"task.options.to": to}).config, out=tmp_path / to, quiet=True).folder for to in ("day", "night")
+    }
+    with pytest.raises(ConfigError, match="do not translate the same"):
+        evaluate(runs["day"], str(data), split="train", against=[runs["night"]])
+
+
+def test_the_card_says_what_must_be_given_and_which_way_it_goes(tmp_path):
+    data = write_collections(tmp_path / "data", names=("cat", "dog"), counts=(6, 6))
+    run = train(plan_of(data, "starganv2", **STYLED).config, out=tmp_path / "run", quiet=True).folder
+    card = (run / "model" / "README.md").read_text(encoding="utf-8")
+    assert "(label must be given)" in card
+    assert "--out translated/ --label 'dog' --samples 4" in card or "--out translated/ --label 'cat' --samples 4" in card
+    run = train(plan_of(data, "cyclegan", **{"task.options.to": "dog"}).config, out=tmp_path / "cyc", quiet=True).folder
+    assert "(cat to dog)" in (run / "model" / "README.md").read_text(encoding="utf-8")
+    assert "(dog to cat)" in (run / "model" / "back" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "word"),
+    [
+        ("cyclegan", {"generator.name": "ugatit"}, "class activation"),
+        ("ugatit", {"critic.name": "patch"}, "class activation"),
+        ("cyclegan", {"generator.options.noise_channels": 4}, "no use for noise"),
+        ("cut", {"losses.nce_weight": 0.0}, "heads would have no effect"),
+        ("starganv2", {**STYLED, "training.batch_size": 1}, "two pictures at a time"),
+    ],
+)
+def test_parts_that_do_not_go_together(tmp_path, recipe, settings, word):
+    data = write_collections(tmp_path / "data", names=("day", "night"))
+    chosen = {"task.options.to": "night"} if recipe != "starganv2" else {}
+    with pytest.raises(ConfigError) as caught:
+        make_plan(str(data), recipe_name=recipe, size=16, images=8, settings={"compute.device": "cpu"} | settings | chosen)
+    assert word in str(caught.value)
+
+
+def test_the_way_back_of_a_label_map_is_no_task(tmp_path):
+    data = write_pairs(tmp_path / "data")
+    with pytest.raises(ConfigError, match="way back"):
+        make_plan(str(data), task="segment", recipe_name="cyclegan", size=16, images=8)
+    with pytest.raises(ConfigError, match="needs label maps as sources"):
+        make_plan(str(data), recipe_name="spade", size=16, images=8, settings={"critic.name": "segmenting"})
+
+
+def test_a_critic_that_segments_goes_with_spade_as_it_is(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        ids = np.kron(rng.integers(0, 3, (3, 3)), np.ones((8, 8), int)).astype(np.uint8)
+        for name, picture in (("A", ids), ("B", np.stack([ids * 80] * 3, axis=2))):
+            (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(tmp_path / "data" / name / f"{number}.png")
+    narrow = {"critic.options.width": 4, "critic.options.layers": 2, "generator.options.width": 4, "generator.options.levels": 2}
+    settings = {"critic.name": "segmenting", "generator.options.hidden": 4, "compute.device": "cpu", **narrow}
+    plan = make_plan(str(tmp_path / "data"), task="synthesize", recipe_name="spade", size=16, images=8, settings=settings)
+    assert train(plan.config, out=tmp_path / "run", quiet=True).state == "finished"

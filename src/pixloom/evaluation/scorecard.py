@@ -179,7 +179,7 @@ def _ways(evaluation: Evaluation) -> tuple[list[str], list[list[str]]]:
 
 
 def _label(metric: str) -> str:
-    if metric.startswith("colourfulness"):
+    if metric.startswith(("colourfulness", "content_")):
         return metric
     return f"{metric} {'↑' if higher_is_better(metric) else '↓'}"
 
