@@ -21,12 +21,12 @@ from pixloom.data.loading import Pictures, own_rng, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.data.transforms import apply, center_crop
 from pixloom.errors import ConfigError, DataError, ImageError, PixloomError
-from pixloom.evaluation.answers import diversity, found_again, ways
+from pixloom.evaluation.answers import answers, check_comparable, ways
 from pixloom.evaluation.reader import train_reader
 from pixloom.evaluation.scorecard import Evaluation, ranked, save, strip
 from pixloom.files import checksum
 from pixloom.images import Picture, to_model, with_channels
-from pixloom.inference.translator import Translator, find_model, translates_back
+from pixloom.inference.translator import Translator, find_model
 from pixloom.metrics.judging import Estimate, Judged, Judges, Reader, Verdict, judge, load_judges
 from pixloom.modelfile import WEIGHTS
 from pixloom.tasks.base import Shown, Task
@@ -162,13 +162,8 @@ def evaluate(
         ModelError: a model cannot be loaded.
         OutputError: ``out`` exists already, or cannot be written.
     """
-    name = _name(model)
-    if name in map(_name, against):
-        raise ConfigError("a model cannot be set against itself", where=model, fix="name another model with --against")
-    translators = {_name(path): Translator.from_pretrained(path, device=device) for path in (model, *against)}
+    name, translators = _name(model), opened(model, against, device=device)
     main = translators[name]
-    for other in translators.values():
-        _check_comparable(main, other)
     data = _as_the_run(Path(model), data if isinstance(data, DataConfig) else DataConfig(path=str(data)))
     found = discover(data, paired=main.task.needs_pairs, beside=main.conditions.folders)
     listing = with_holdout(found, share=_holdout(Path(model), data))
@@ -180,10 +175,7 @@ def evaluate(
     verdicts, missing = compare(translators, examples, judges=judges, seed=seed, progress=progress)
     best = verdicts.pop(name)
     worst_ids, best_ids = ranked(best.rows, num_shown=NUM_SHOWN)
-    answered = {
-        path: diversity(translator, examples, judges=judges) | found_again(translator, _back_of(path, device=device), examples)
-        for path, translator in translators.items()
-    }
+    answered = {path: answers(translator, path, examples, judges=judges) for path, translator in translators.items()}
     result = Evaluation(
         model=name,
         split=split,
@@ -206,20 +198,19 @@ def evaluate(
     return result
 
 
-def _back_of(model: str, *, device: str) -> Translator | None:
-    """The model that translates back, where there is one."""
-    return Translator.from_pretrained(model, device=device, back=True) if translates_back(Path(model)) else None
+def opened(model: str | Path, against: Sequence[str | Path], *, device: str) -> dict[str, Translator]:
+    """The models that are judged, by name; the one in question first.
 
-
-def _check_comparable(first: Translator, second: Translator) -> None:
-    """Refuse to set models side by side that translate something else, or the other way."""
-    ones, others = first.description.task, second.description.task
-    towards = [(task.name, task.direction or "AtoB", task.options.get("to")) for task in (ones, others)]
-    if towards[0] != towards[1]:
-        words = [" ".join(str(part) for part in way if part) for way in towards]
-        raise ConfigError(
-            "these models do not translate the same", why=f"{words[0]}, and {words[1]}", fix="leave the other out of --against"
-        )
+    Raises:
+        ConfigError: it is set against itself, or against one that translates something else.
+        ModelError: one cannot be loaded.
+    """
+    if _name(model) in map(_name, against):
+        raise ConfigError("a model cannot be set against itself", where=model, fix="name another model with --against")
+    translators = {_name(path): Translator.from_pretrained(path, device=device) for path in (model, *against)}
+    for other in translators.values():
+        check_comparable(translators[_name(model)], other)
+    return translators
 
 
 def shown_by(conditions: Conditions, task: Task, records: Sequence[Record]) -> Conditions:

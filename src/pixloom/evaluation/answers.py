@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pixloom.errors import ConfigError
 from pixloom.images import Picture, to_model
-from pixloom.inference.translator import Translator
+from pixloom.inference.translator import Translator, translates_back
 from pixloom.metrics.features import LPIPS
 from pixloom.metrics.judging import Estimate, Judges, estimate
 
@@ -24,6 +26,29 @@ ASKED = 20
 """Of so many sources, evenly spread."""
 
 DIVERSITY, CYCLE = "diversity", "cycle_l1"
+
+
+def answers(translator: Translator, path: str, examples: Examples, *, judges: Judges) -> dict[str, Estimate]:
+    """What a model is worth beyond its first answers, by metric."""
+    return diversity(translator, examples, judges=judges) | found_again(translator, _back_of(path, translator), examples)
+
+
+def _back_of(path: str, translator: Translator) -> Translator | None:
+    """The model that translates back, where there is one."""
+    return Translator.from_pretrained(path, device=translator.device.type, back=True) if translates_back(Path(path)) else None
+
+
+def check_comparable(first: Translator, second: Translator) -> None:
+    """Refuse to set models side by side that translate something else, or the other way.
+
+    Raises:
+        ConfigError: saying what each does.
+    """
+    tasks = (first.description.task, second.description.task)
+    ways = [(task.name, task.direction or "AtoB", task.options.get("to")) for task in tasks]
+    if ways[0] != ways[1]:
+        why = ", and ".join(" ".join(str(part) for part in way if part) for way in ways)
+        raise ConfigError("these models do not translate the same", why=why, fix="leave the other out of --against")
 
 
 def has_answers(translator: Translator) -> bool:
