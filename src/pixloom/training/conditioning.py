@@ -141,7 +141,7 @@ def unused(conditions: Conditions, listing: Listing) -> list[str]:
     if listing.layout != "index":
         return []
     stated = {
-        "label": any(record.label for record in listing.splits["train"]),
+        "label": len({record.label for record in listing.splits["train"]} - {None}) > 1,  # one for all tells nothing
         "text": any(record.text for record in listing.splits["train"]),
         "attributes": any(record.attributes for record in listing.splits["train"]),
     }
