@@ -17,7 +17,7 @@ from pixloom.metrics.backbones import alexnet, inception, squeezenet
 from pixloom.metrics.colour import colourfulness
 from pixloom.metrics.distribution import frechet, kid, real_floor
 from pixloom.metrics.features import FEATURES, LPIPS, Features
-from pixloom.metrics.judging import PSNR_CAP, Judged, Judges, estimate, judge, load_judges
+from pixloom.metrics.judging import PSNR_CAP, SUBSET, Judged, Judges, estimate, judge, load_judges, set_distances
 from pixloom.metrics.paired import psnr, ssim
 
 
@@ -450,3 +450,14 @@ def test_judges_refuse_nonsense():
         judge([Judged("p", noise(3, 16, 16), noise(3, 16, 17))], judges=Judges())
     with pytest.raises(ConfigError, match="not finite"):
         judge([Judged("p", noise(3, 16, 16) / 0, noise(3, 16, 16))], judges=Judges())
+
+
+def test_sets_that_are_no_pairs_have_a_kid_of_fixed_subsets_too():
+    looking = object.__new__(Features)
+    looking.spec = FEATURES["squeeze"]
+    real, fake = samples(40, 6, seed=0), samples(30, 6, seed=1, shift=0.5)
+    for paired in (False, True):
+        distances, _, _ = set_distances(real, [fake], judges=Judges(features=looking, paired=paired))
+        assert (f"kid_squeeze, subsets of {SUBSET}" in distances) is not paired
+    few, _, _ = set_distances(real, [fake[: SUBSET - 1]], judges=Judges(features=looking, paired=False))
+    assert list(few) == ["kid_squeeze", "frechet_squeeze"]

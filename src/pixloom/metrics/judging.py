@@ -51,6 +51,9 @@ def higher_is_better(metric: str) -> bool:
     return metric.split(",")[0] in HIGHER_IS_BETTER
 
 
+SUBSET = 16
+"""Size of the random subsets of a second KID, between sets that are no pairs: the mean of 100, and their deviation on either side."""
+
 LEAST_FOR_SETS = 6
 """Pictures below which no distance between sets is computed."""
 
@@ -332,6 +335,11 @@ def set_distances(
         spec.kid: Estimate(kernel.value, kernel.value - spread, kernel.value + spread),
         spec.frechet: Estimate(frechet(real, fake)),
     }
+    if not judges.paired and min(len(real), len(fake)) >= SUBSET:
+        subsets = kid(real, fake, subset_size=SUBSET, seed=seed)
+        distances[f"{spec.kid}, subsets of {SUBSET}"] = Estimate(
+            subsets.value, subsets.value - subsets.error, subsets.value + subsets.error
+        )
     floors = {
         spec.kid: real_floor(real, lambda x, y: kid(x, y).value, seed=seed),
         spec.frechet: real_floor(real, frechet, seed=seed),
