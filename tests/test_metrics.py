@@ -457,7 +457,7 @@ def test_sets_that_are_no_pairs_have_a_kid_of_fixed_subsets_too():
     looking.spec = FEATURES["squeeze"]
     real, fake = samples(40, 6, seed=0), samples(30, 6, seed=1, shift=0.5)
     for paired in (False, True):
-        distances, _, _ = set_distances(real, [fake], judges=Judges(features=looking, paired=paired))
+        distances, _, _ = set_distances(real, list(fake.split(1)), judges=Judges(features=looking, paired=paired))
         assert (f"kid_squeeze, subsets of {SUBSET}" in distances) is not paired
-    few, _, _ = set_distances(real, [fake[: SUBSET - 1]], judges=Judges(features=looking, paired=False))
+    few, _, _ = set_distances(real, list(fake[: SUBSET - 1].split(1)), judges=Judges(features=looking, paired=False))
     assert list(few) == ["kid_squeeze", "frechet_squeeze"]

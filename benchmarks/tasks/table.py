@@ -293,7 +293,7 @@ EXPERIMENTS = {
         ("--task", "edit", "--recipe", "starganv2"),
         ("generator.options.width=32", "critic.options.width=32", "generator.options.hidden=128", "training.ema_halflife_images=1000"),
         size=32,
-        images=6000,
+        images=1600,
         measure=compared,
     ),
 }
