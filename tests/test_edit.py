@@ -189,7 +189,7 @@ def test_two_conditions_on_pairs_matter_and_may_be_left_out(tmp_path, no_weights
         "data.jitter": 1.0,
     }
     plan = make_plan(
-        str(data), size=16, images=800, recipe_name="regression", conditions=["label", "text"], settings=settings, device="cpu"
+        str(data), size=16, images=1600, recipe_name="regression", conditions=["label", "text"], settings=settings, device="cpu"
     )
     run = train(plan.config, out=tmp_path / "run", quiet=True)
     translate = Translator.from_pretrained(run.model)
