@@ -87,8 +87,9 @@ def costs(case: Case, translator: Translator, examples: Examples) -> dict[str, N
 def write_tables(records: Mapping[str, Sequence[Mapping[str, Any]]], document: Path) -> Path:
     """The tables of all comparisons that are recorded, between the document's markers."""
     text = document.read_text(encoding="utf-8")
-    tables = "\n\n".join(table(title, [name for name in names if name in records], records) for title, names in COMPARISONS.items())
-    marked = re.sub(r"(<!-- comparisons.*?-->\n).*?(\n<!-- end of comparisons -->)", rf"\1{tables}\2", text, flags=re.DOTALL)
+    there = {title: [name for name in names if name in records] for title, names in COMPARISONS.items()}
+    tables = "\n\n".join(table(title, names, records) for title, names in there.items() if names)
+    marked = re.sub(r"(<!-- comparisons.*?-->\n).*?(<!-- end of comparisons -->)", rf"\1\n{tables}\n\n\2", text, flags=re.DOTALL)
     document.write_text(marked, encoding="utf-8")
     return document
 
