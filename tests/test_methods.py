@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from make_golden import steps_of
-from pixloom.config import LossConfig, override
+from pixloom.config import override
 from pixloom.errors import ConfigError
 from pixloom.losses.contrastive import patch_nce
 from pixloom.losses.features import feature_matching
@@ -356,4 +356,3 @@ def test_a_team_acts_by_name():
     team = Team({"there": torch.nn.Identity(), "other": torch.nn.ReLU()})
     assert torch.equal(team("other", torch.tensor([-1.0, 1.0])), torch.tensor([0.0, 1.0]))
     assert team("there", 5) == 5
-    assert LossConfig().diversity_weight == 1.0

@@ -125,7 +125,7 @@ def _check_samples(samples: int, translator: Any) -> None:
     """Refuse to ask for several answers where there is one."""
     if samples < 1:
         raise ConfigError(f"--samples cannot be {samples}", fix="give a number of answers, 1 or more")
-    if samples > 1 and not (translator.runtime.signature.noise_channels or translator.description.inference.dropout):
+    if samples > 1 and not translator.has_answers:
         raise ConfigError(
             f"--samples {samples}: this model has one answer for each picture",
             why="it was trained without noise",

@@ -51,18 +51,13 @@ def check_comparable(first: Translator, second: Translator) -> None:
         raise ConfigError("these models do not translate the same", why=why, fix="leave the other out of --against")
 
 
-def has_answers(translator: Translator) -> bool:
-    """Whether a seed changes a model's answer."""
-    return bool(translator.runtime.signature.noise_channels or translator.description.inference.dropout)
-
-
 def diversity(translator: Translator, examples: Examples, *, judges: Judges) -> dict[str, Estimate]:
     """LPIPS between answers to one source, the mean over pairs; nothing where there is one answer, or no LPIPS.
 
     Zhu et al., "Toward Multimodal Image-to-Image Translation", NeurIPS 2017, section 5.2, with all pairs of few answers instead of
     consecutive ones of many.
     """
-    if judges.lpips is None or not has_answers(translator) or translator.output_channels not in (1, 3):
+    if judges.lpips is None or not translator.has_answers or translator.output_channels not in (1, 3):
         return {}
     values = [_differing(judges.lpips, translator, example) for example in spread(examples)]
     return {DIVERSITY: estimate(values)} if values else {}

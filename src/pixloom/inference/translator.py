@@ -163,6 +163,11 @@ class Translator:
         return self.runtime.batch_size
 
     @property
+    def has_answers(self) -> bool:
+        """Whether a seed changes the translation of a picture."""
+        return bool(self.runtime.signature.noise_channels or self.description.inference.dropout)
+
+    @property
     def output_channels(self) -> int:
         """Channels of the translated pictures."""
         return 1 if self.index else self._composed_channels
