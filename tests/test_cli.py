@@ -26,7 +26,7 @@ from pixloom.tasks import TASKS
 from tiny import write_pairs
 
 HEAVY = ("torch", "numpy", "PIL", "yaml", "safetensors", "accelerate", "torchmetrics", "pixloom.config")
-COMMANDS = ("train", "resume", "translate", "evaluate", "inspect", "recipes", "doctor", "weights")
+COMMANDS = ("train", "resume", "translate", "evaluate", "inspect", "describe", "recipes", "doctor", "weights")
 
 
 @pytest.fixture
@@ -399,3 +399,15 @@ def test_what_is_said_twice_is_refused(wishes, parsed, named):
 
 def test_narrow_networks_are_what_the_tests_train():
     assert len(NARROW) == 4
+
+
+def test_a_model_says_what_it_is_and_knows(console, run):
+    for model in (run, run / "model"):
+        said = console.ok("describe", model).out
+        assert f"pixloom translate {model} pictures/" in said
+        assert "trained at 16 px" in said
+        assert "THIS_FOLDER" not in said
+        assert "pipeline_tag" not in said
+    missing = console("describe", run / "nothing")
+    assert missing.code == 2
+    assert "no such model" in missing.err

@@ -157,8 +157,12 @@ def test_one_folder_of_several_for_single_pictures(tmp_path: Path) -> None:
         draw(tmp_path / side / "val" / "1.png")
     listing = see(tmp_path, paired=False, source_folder="images")
     assert pairs(listing, "val") == [("images/val/1", "images/val/1.png", "")]
-    with pytest.raises(ConfigError, match="target_folder would have no effect"):
-        see(tmp_path, paired=False, target_folder="masks")
+    both = see(tmp_path, paired=False, source_folder="images", target_folder="masks")
+    draw(tmp_path / "third" / "val" / "1.png")
+    assert both.splits == see(tmp_path, paired=False, source_folder="images", target_folder="masks").splits
+    assert [record.label for record in both.splits["val"]] == ["images", "masks"]
+    with pytest.raises(DataError, match=r"(?s)no folder 'mask'.*masks"):
+        see(tmp_path, paired=False, target_folder="mask")
 
 
 CSV = "source,target,label,text,split,age,mood\na/1.png,b/1.png,cat,a grey cat,train,3,happy\na/2.png,b/2.png,dog,,validation,,sad\n"

@@ -312,6 +312,21 @@ def test_parts_that_do_not_go_together(tmp_path, recipe, settings, word):
     assert word in str(caught.value)
 
 
+def test_two_of_several_collections_are_named(tmp_path, capsys):
+    data = write_collections(tmp_path / "three", names=("day", "dusk", "night"), counts=(4, 4, 4))
+    named = {"source_folder": "day", "target_folder": "night"}
+    plan = make_plan(str(data), recipe_name="cyclegan", size=16, device="cpu", data_settings=named)
+    assert (plan.task.name, plan.task.to, plan.task.origin) == ("stylize", "night", "day")
+    assert {record.label for record in plan.train} == {"day", "night"}
+    two = write_collections(tmp_path / "two", names=("day", "night"), counts=(4, 4))
+    only_target = {"task": "stylize", "size": 16, "device": "cpu", "data_settings": {"target_folder": "day"}}
+    assert make_plan(str(two), **only_target).task.to == "day"
+    with pytest.raises(ConfigError, match=r"(?s)target_folder would have no effect.*makes its targets"):
+        make_plan(str(two), **{**only_target, "task": "colorize"})
+    with pytest.raises(ConfigError, match=r"(?s)target_folder would have no effect.*takes all classes"):
+        make_plan(str(two), **{**only_target, "task": "edit"})
+
+
 def test_the_way_back_of_a_label_map_is_no_task(tmp_path):
     data = write_pairs(tmp_path / "data")
     with pytest.raises(ConfigError, match="way back"):

@@ -29,6 +29,7 @@ COMPARISONS: dict[str, Sequence[str]] = {
     "Fluorescent nuclei as stained ones, no pairs": ("stain-cyclegan", "stain-cut", "stain-fastcut"),
     "Facades from label maps": ("facade-pix2pix", "facade-pix2pixhd", "facade-spade", "facade-bicycle", "facade-plain"),
     "Flowers of another kind": ("edit-flowers", "flowers-stargan", "flowers-starganv2"),
+    "Skies of another kind": ("weather-stargan", "weather-starganv2"),
 }
 """Title -> the experiments that are set side by side."""
 

@@ -81,6 +81,11 @@ def weather(data: Path, place: Path) -> Path:
     return listed(place, rows)
 
 
+def weather_kinds(data: Path, place: Path) -> Path:
+    """Three folders of skies: every tenth picture of each is held out."""
+    return of_classes(data / "weather" / "train", place, ("cloudy", "shine", "sunrise"))
+
+
 def skies(data: Path, place: Path) -> Path:
     """Two folders of skies: every tenth picture of each is held out."""
     return of_classes(data / "weather" / "train", place, ("cloudy", "sunrise"))
@@ -221,6 +226,12 @@ DATA_SETS = {
         "CC BY 4.0, not verified; kept private",
         "every tenth of 602 judged (60)",
         weather,
+    ),
+    "weather-kinds": DataSet(
+        "Multi-class Weather Dataset (Ajayi, 2018): cloudy, shine, sunrise",
+        "CC BY 4.0, not verified; kept private",
+        "every tenth of each kind judged",
+        weather_kinds,
     ),
     "skies": DataSet(
         "Multi-class Weather Dataset (Ajayi, 2018): cloudy and sunrise",

@@ -67,6 +67,17 @@ def facade(recipe: str, *, images: int, batch: int, **settings: Any) -> Experime
     )
 
 
+def between(recipe: str, data: str, what: str, *, size: int, images: int) -> Experiment:
+    """From any class to any other, with narrow networks."""
+    narrow = ("generator.options.width=32", "critic.options.width=32")
+    own = {
+        "stargan": ("generator.options.blocks=4",),
+        "starganv2": ("generator.options.hidden=128", "training.ema_halflife_images=1000"),
+    }
+    arguments = ("--task", "edit", "--recipe", recipe)
+    return Experiment(f"{what}, by {recipe}", data, arguments, (*narrow, *own[recipe]), size=size, images=images, measure=compared)
+
+
 EXPERIMENTS = {
     "superresolve": Experiment(
         "four times as large",
@@ -74,7 +85,7 @@ EXPERIMENTS = {
         ("--task", "super-resolve", *GAN),
         (*LARGE, "losses.adversarial_weight=0.004", "critic.options.width=24", "critic.options.layers=2"),
         size=160,
-        images=3600,
+        images=6400,
         measure=enlarged,
     ),
     "inpaint": Experiment(
@@ -273,23 +284,9 @@ EXPERIMENTS = {
     "facade-spade": facade("spade", images=2000, batch=4, **{"generator.options.hidden": 48}),
     "facade-bicycle": facade("bicycle", images=2400, batch=4),
     "facade-plain": facade("regression", images=6000, batch=4),
-    "flowers-stargan": Experiment(
-        "a flower of another kind, StarGAN",
-        "flowers",
-        ("--task", "edit", "--recipe", "stargan"),
-        ("generator.options.width=32", "critic.options.width=32", "generator.options.blocks=4"),
-        size=32,
-        images=20000,
-        measure=compared,
-    ),
-    "flowers-starganv2": Experiment(
-        "a flower of another kind, StarGAN v2",
-        "flowers",
-        ("--task", "edit", "--recipe", "starganv2"),
-        ("generator.options.width=32", "critic.options.width=32", "generator.options.hidden=128", "training.ema_halflife_images=1000"),
-        size=32,
-        images=1600,
-        measure=compared,
-    ),
+    "flowers-stargan": between("stargan", "flowers", "a flower of another kind", size=32, images=12000),
+    "flowers-starganv2": between("starganv2", "flowers", "a flower of another kind", size=32, images=1600),
+    "weather-stargan": between("stargan", "weather-kinds", "a sky of another kind", size=64, images=5000),
+    "weather-starganv2": between("starganv2", "weather-kinds", "a sky of another kind", size=64, images=1600),
 }
 """By name; the order is that in which all of them are run."""

@@ -122,12 +122,13 @@ def pix2pixhd(size: int) -> RunConfig:
 
     The global ResNet generator (four halvings, nine blocks), from 512 px on within the local enhancer; two critics at two scales, least
     squares, feature matching and a perceptual term in place of L1; batch 1, Adam 2e-4 (0.5, 0.999), 200 epochs with the rate falling over
-    the second half. Instance edges are the condition ``map`` with ``edges=true``.
+    the second half. Instance edges are the condition ``map`` with ``edges=true``; the instance-feature encoder is the condition ``style``
+    with ``of_objects=true`` and ``code=3`` beside it.
 
     Score to expect: Cityscapes label to photo at 1024 x 512, PSPNet mIoU 0.64 (table 1). Deviations: sums over scales and layers are
     means, so their weights 1, 10 and 10 are 1, 20 and 7 here; the perceptual term looks through SqueezeNet unless
     ``losses.perceptual=vgg16``, and is left out where no weights are found; global generator and enhancer are trained together; fewer
-    halvings below 128 px.
+    halvings below 128 px; the encoder has no instance norm, and looks are read off a reference, not drawn from clusters.
     """
     halvings = max(2, min(4, unet_depth(size) - 3))
     return RunConfig(

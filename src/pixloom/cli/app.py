@@ -306,6 +306,14 @@ def inspect(
 
 
 @app.command()
+def describe(model: Annotated[Path, typer.Argument(help="A model folder, a run folder, or an exported .onnx file.")]) -> None:
+    """What a model is: what it translates, what steers it and with which names, how good it was, how to use it."""
+    from pixloom.cli import use
+
+    use.describe(model)
+
+
+@app.command()
 def recipes(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the recipes, tasks and conditions."""
     from pixloom.cli import work

@@ -89,6 +89,18 @@ def translate(
         raise typer.Exit(2)
 
 
+def describe(model: Path) -> None:
+    """Print a model's card."""
+    from pixloom.inference.choice import find_model
+    from pixloom.inference.onnxfile import read_export
+    from pixloom.modelfile import model_card, read_description
+
+    found = find_model(model)
+    description = read_export(found).description if found.is_file() else read_description(found)[0]
+    card = model_card(description).partition("\n---\n")[2].strip()
+    typer.echo(card.replace("THIS_FOLDER", str(model)))
+
+
 def _towards(model: Path, direction: str | None) -> Path:
     """The model that translates in a direction: itself, or the one in it that translates back.
 

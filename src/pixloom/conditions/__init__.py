@@ -56,14 +56,24 @@ class Conditions:
         return {kind.tensor: kind.width for kind in self.kinds}
 
     @property
+    def planes(self) -> dict[str, int]:
+        """The conditions of the source's size, by name: channels of their tensors, in the order in which networks take them."""
+        return {kind.name: kind.planes for kind in self.kinds if kind.planes}
+
+    @property
+    def tensors(self) -> dict[str, str]:
+        """The kind of tensor that each becomes, by name."""
+        return {kind.name: kind.tensor for kind in self.kinds}
+
+    @property
     def folders(self) -> dict[str, str]:
         """Folders of the pictures that are conditions, by kind."""
         return {kind.name: kind.folder for kind in self.kinds if kind.folder}
 
     @property
     def nearest(self) -> dict[str, bool]:
-        """For pictures that are conditions, whether they are label maps, which must not be smoothed when they are resized."""
-        return {kind.name: kind.nearest for kind in self.kinds if kind.folder}
+        """For pictures of the source's size, whether they are label maps, which must not be smoothed when they are resized."""
+        return {kind.name: kind.nearest for kind in self.kinds if kind.planes}
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """The kinds with their settings and vocabularies, as ``conditions`` in a config has them."""

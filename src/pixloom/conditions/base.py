@@ -37,6 +37,11 @@ class Condition(ABC):
         return self.name
 
     @property
+    def planes(self) -> int | None:
+        """Channels of its tensor where that has the source's size; None where it has not."""
+        return None
+
+    @property
     def folder(self) -> str | None:
         """Where its pictures lie beside those of the source, when it is made of pictures of its own."""
         return None

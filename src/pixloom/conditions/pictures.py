@@ -14,7 +14,7 @@ from pixloom.config import REFERENCE_SIDE
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, DataError
 from pixloom.images import Picture, read_header, resize, to_model, with_channels
-from pixloom.tasks.labels import Classes, Label, check_labels, classes_of, counted, edges, plain
+from pixloom.tasks.labels import Classes, Label, check_labels, classes_of, counted, numbered, plain
 from pixloom.tasks.vocabulary import find_classes
 
 
@@ -25,8 +25,8 @@ class Map(Condition):
     Attributes:
         beside: the folder or index column that holds the maps.
         classes: none: learnt from a ``classes.csv`` beside or above the maps, else from the maps themselves.
-        edges: the maps hold ids of objects, which may be any; a single plane, 1 where objects meet, by which those of one class are
-            told apart.
+        edges: the maps hold ids of objects, which may be any; networks see where objects meet, by which those of one class are told
+            apart.
     """
 
     beside: str = "map"
@@ -39,13 +39,23 @@ class Map(Condition):
     nearest: ClassVar[bool] = True
 
     @property
+    def tensor(self) -> str:
+        """Planes of classes, or numbers of objects."""
+        return "objects" if self.edges else self.name
+
+    @property
+    def planes(self) -> int:
+        """As many as it is wide."""
+        return self.width
+
+    @property
     def folder(self) -> str | None:
         """As set."""
         return self.beside
 
     @property
     def width(self) -> int:
-        """One plane per class, or one of edges."""
+        """One plane per class, or one of numbers."""
         return 1 if self.edges else len(self.vocabulary.kept)
 
     @property
@@ -64,9 +74,7 @@ class Map(Condition):
         if not maps:
             raise _lacking("map", self.beside)
         if self.edges and self.classes:
-            raise ConfigError(
-                "conditions.map.classes would have no effect", why="of ids of objects only edges are seen", fix="leave it out"
-            )
+            raise ConfigError("conditions.map.classes would have no effect", why="ids of objects are of no class", fix="leave it out")
         if self.edges:
             return self
         return replace(self, classes=find_classes(maps, target=False, labels=self.classes))
@@ -75,11 +83,11 @@ class Map(Condition):
         """A picture, which the loader reads."""
 
     def encode(self, value: Any, *, size: tuple[int, int]) -> np.ndarray:
-        """(classes, H, W) float32."""
+        """(classes, H, W) float32 in {0, 1}; of objects (1, H, W), numbered from 0 in some order."""
         if not isinstance(value, np.ndarray) or value.ndim != 3:
             raise ConfigError(f"{type(value).__name__} is no label map", fix="give it as a file, an array or a PIL image")
         if self.edges:
-            return edges(value)[None].astype(np.float32)
+            return numbered(value)[None].astype(np.float32)
         check_labels(*counted(value), classes=self.vocabulary, where=None)
         return self.vocabulary.planes(self.vocabulary.ids(value), unknown=False) / 2 + np.float32(0.5)
 
@@ -112,6 +120,11 @@ class Image(Condition):
     def folder(self) -> str | None:
         """As set."""
         return self.beside
+
+    @property
+    def planes(self) -> int:
+        """Its channels."""
+        return self.channels
 
     @property
     def width(self) -> int:
@@ -147,15 +160,28 @@ class Style(Condition):
         code: numbers of the code.
         channels: of reference pictures; 0: follows from the targets.
         drawn: whether a code is drawn by chance where no reference is given; follows from the generator's noise.
+        of_objects: a code for every object of the map (``conditions.map.edges=true``) instead of one for the picture, so that single
+            objects can be given another look. The reference then has the source's size and layout.
     """
 
     code: Annotated[int, Field(ge=1, le=512)] = 8
     channels: Annotated[int, Field(ge=0, le=64)] = 0
     drawn: bool = False
+    of_objects: bool = False
 
     name: ClassVar[str] = "style"
     summary: ClassVar[str] = "the style of a reference picture; in training of the target"
     offer: ClassVar[str] = "give a reference picture with --style FILE"
+
+    @property
+    def tensor(self) -> str:
+        """One style, or the look of every object."""
+        return "look" if self.of_objects else self.name
+
+    @property
+    def planes(self) -> int | None:
+        """The reference's channels, where it has the source's size."""
+        return self.channels if self.of_objects else None
 
     @property
     def is_drawn(self) -> bool:
@@ -169,13 +195,21 @@ class Style(Condition):
 
     def settled(self, records: Sequence[Record]) -> Self:
         """As it is: the channels follow from the task."""
+        if self.of_objects and self.drawn:
+            raise ConfigError(
+                "conditions.style.of_objects does not go with noise",
+                why="looks of objects are read off a reference; they are not drawn by chance",
+                fix="leave one of them out",
+            )
         return self
 
     def of(self, record: Record) -> None:
         """The target, which the loader has."""
 
     def encode(self, value: Any, *, size: tuple[int, int]) -> np.ndarray:
-        """(channels, 64, 64) float32 in [-1, 1], or the code, (code,) float32."""
+        """(channels, 64, 64) float32 in [-1, 1], or the code, (code,) float32; for objects (channels, H, W)."""
+        if self.of_objects:
+            return to_model(_with_channels(value, self.channels, what="style"))
         if isinstance(value, np.ndarray) and value.ndim == 3:
             return to_model(resize(_with_channels(value, self.channels, what="style"), height=REFERENCE_SIDE, width=REFERENCE_SIDE))
         try:
@@ -188,7 +222,7 @@ class Style(Condition):
 
     def nothing(self, *, size: tuple[int, int]) -> np.ndarray:
         """Zeros."""
-        return np.zeros((self.channels, REFERENCE_SIDE, REFERENCE_SIDE), np.float32)
+        return np.zeros((self.channels, *(size if self.of_objects else (REFERENCE_SIDE, REFERENCE_SIDE))), np.float32)
 
 
 def _lacking(kind: str, folder: str) -> DataError:

@@ -252,11 +252,11 @@ def _pictures(request: Request) -> Listing:
     """Single pictures, from which the task makes the pairs."""
     if request.paired:
         raise DataError("the task needs pairs, and single pictures are none", where=request.root, fix="choose another layout or task")
-    if request.data.target_folder:
-        raise ConfigError("data.target_folder would have no effect on single pictures", fix="leave it out, or set data.source_folder")
-    if name := request.data.source_folder:
+    names = [name for name in (request.data.source_folder, request.data.target_folder) if name]
+    for name in names:
         _require_side(request, name)
-        request = replace(request, pictures=tuple(path for path in request.pictures if place(path, (name,)).side == 0))
+    if request.data.source_folder:  # a target alone says what is wanted, of all that is there
+        request = replace(request, pictures=tuple(path for path in request.pictures if place(path, names).side is not None))
     return _listing(request, "pictures", _singles(request, sides=False))
 
 

@@ -181,7 +181,7 @@ def evaluate(
         split=split,
         count=len(best.rows),
         means=best.means | answered[name],
-        ways=ways(best.rows, examples) if main.task.between else {},
+        ways=ways(best, examples, judges=judges) if main.task.between else {},
         floors=best.floors,
         per_image=best.rows,
         baselines={contender: verdict.means | answered.get(contender, {}) for contender, verdict in verdicts.items()},

@@ -13,8 +13,9 @@ from torch import Tensor
 from pixloom.errors import ConfigError
 from pixloom.images import Picture, to_model
 from pixloom.inference.translator import Translator, translates_back
+from pixloom.metrics.distribution import kid
 from pixloom.metrics.features import LPIPS
-from pixloom.metrics.judging import Estimate, Judges, estimate
+from pixloom.metrics.judging import LEAST_FOR_SETS, Estimate, Judges, Verdict, estimate
 
 if TYPE_CHECKING:
     from pixloom.evaluation import Example, Examples
@@ -75,16 +76,30 @@ def found_again(translator: Translator, back: Translator | None, examples: Examp
     return {CYCLE: estimate(rows)} if rows else {}
 
 
-def ways(rows: Sequence[Mapping[str, Any]], examples: Examples) -> dict[str, dict[str, float]]:
-    """The means of the rows from each class to each, "cat to dog"; nothing where pictures have no classes."""
+def ways(verdict: Verdict, examples: Examples, *, judges: Judges) -> dict[str, dict[str, float]]:
+    """The means of the rows from each class to each, "cat to dog", and the KID of the predictions to the real pictures of the class asked
+    for, where there are at least ``LEAST_FOR_SETS`` of both; nothing where pictures have no classes.
+    """
     own = {record.id: record.label for record in examples.pictures.records}
     wanted = {example.id: example.shown.given.get("label") for example in examples}
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        first, second = own.get(row["id"]), wanted.get(row["id"])
-        if first is not None and isinstance(second, str):
-            groups.setdefault(f"{first} to {second}", []).append(row)
-    return {way: {"count": len(group), **_means(group)} for way, group in sorted(groups.items())}
+    pairs = [(own.get(row["id"]), wanted.get(row["id"])) for row in verdict.rows]
+    found = {}
+    for first, second in sorted({pair for pair in pairs if pair[0] is not None and isinstance(pair[1], str)}):
+        group = [place for place, pair in enumerate(pairs) if pair == (first, second)]
+        shown = [place for place, pair in enumerate(pairs) if pair[1] == second]
+        distance = _kid(verdict, real=shown, fake=group, judges=judges)
+        found[f"{first} to {second}"] = {"count": len(group), **_means([verdict.rows[place] for place in group]), **distance}
+    return found
+
+
+def _kid(verdict: Verdict, *, real: Sequence[int], fake: Sequence[int], judges: Judges) -> dict[str, float]:
+    """The KID between some targets and some predictions; nothing where they are few, or some were too small to be looked at."""
+    if judges.features is None or verdict.real is None or verdict.fake is None:
+        return {}
+    complete = len(verdict.real) == len(verdict.fake) == len(verdict.rows)
+    if not complete or min(len(real), len(fake)) < LEAST_FOR_SETS:
+        return {}
+    return {judges.features.spec.kid: kid(verdict.real[list(real)], verdict.fake[list(fake)]).value}
 
 
 def spread(examples: Examples) -> Iterator[Example]:

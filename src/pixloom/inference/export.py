@@ -172,11 +172,13 @@ def _run(runtime: Runtime, source: np.ndarray) -> np.ndarray:
     """The translation of some sources, with all conditions stated in some way."""
     random = np.random.default_rng(_SEED)
     nothing = no_condition(runtime.signature, source)
-    stated = {
-        kind: random.integers(0, 2, zeros.shape) if zeros.dtype == np.int64 else random.uniform(-1, 1, zeros.shape).astype(np.float32)
+    drawn = {  # of words and objects numbers, of all else anything
+        kind: random.integers(0, 4 if kind == "objects" else 2, zeros.shape).astype(zeros.dtype)
+        if kind == "objects" or zeros.dtype == np.int64
+        else random.uniform(-1, 1, zeros.shape).astype(np.float32)
         for kind, zeros in nothing.items()
     }
-    return runtime.run(source, condition=stated, seed=_SEED)
+    return runtime.run(source, condition=drawn, seed=_SEED)
 
 
 def _sources(description: ModelDescription, signature: Signature) -> list[np.ndarray]:

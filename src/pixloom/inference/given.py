@@ -60,7 +60,7 @@ class Beside:
             ImageError: naming the picture and both sizes.
         """
         for name, pixels in given.items():
-            if name in self.conditions.names and name not in self.conditions.folders:
+            if name in self.conditions.names and name not in self.conditions.planes:
                 continue
             if not isinstance(pixels, np.ndarray) or pixels.ndim != 3:
                 raise ConfigError(f"the {name} is no picture", fix="give it as a file, an array or a PIL image")
@@ -89,9 +89,9 @@ class Beside:
 
     def vectors(self, given: Given) -> dict[str, np.ndarray]:
         """The tensors of the conditions that are not of the source's size, by kind."""
-        spatial = self.conditions.folders
+        spatial, tensors = self.conditions.planes, self.conditions.tensors
         encoded = self.conditions.encode({name: value for name, value in self.stated(given).items() if name not in spatial}, size=(1, 1))
-        return {kind: values for kind, values in encoded.items() if kind not in spatial}
+        return {tensors[name]: encoded[tensors[name]] for name in self.conditions.names if name not in spatial}
 
     def resized(self, given: Given, *, height: int, width: int) -> Given:
         """The conditions that are pictures of the source's size, at a size."""
@@ -100,19 +100,18 @@ class Beside:
 
     def planes(self, given: Given, *, size: tuple[int, ...]) -> list[np.ndarray]:
         """The same as tensors, each (channels, height, width), in the order of the network's."""
-        if not self.conditions.folders:
+        if not self.conditions.planes:
             return []
         height, width = size
         encoded = self.conditions.encode(self.resized(given, height=height, width=width), size=(height, width))
-        return [encoded[kind] for kind in self.conditions.folders]
+        return [encoded[self.conditions.tensors[name]] for name in self.conditions.planes]
 
     def parted(self, values: np.ndarray, *, source_channels: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The source and the conditions among the channels of (batch, channels, height, width), where :meth:`planes` were put after it."""
         spatial, first = {}, source_channels
-        for kind, channels in self.conditions.widths.items():
-            if kind in self.conditions.folders:
-                spatial[kind] = np.ascontiguousarray(values[:, first : first + channels], dtype=np.float32)
-                first += channels
+        for name, channels in self.conditions.planes.items():
+            spatial[self.conditions.tensors[name]] = np.ascontiguousarray(values[:, first : first + channels], dtype=np.float32)
+            first += channels
         return np.ascontiguousarray(values[:, :source_channels], dtype=np.float32), spatial
 
 

@@ -150,8 +150,11 @@ class Regression:
 
 
 def sides(batch: Batch, fake: Images, *, coded: bool) -> tuple[Side, Side]:
-    """The targets and the translations, each beside the sources; a critic is not shown the reference of a code that may be drawn."""
-    condition = {kind: value for kind, value in batch.condition.items() if not (coded and kind == "style")}
+    """The targets and the translations, each beside the sources; a critic is shown neither looks nor the reference of a code that may be
+    drawn.
+    """
+    unseen = ("look", "style") if coded else ("look",)
+    condition = {kind: value for kind, value in batch.condition.items() if kind not in unseen}
     return Side(batch.source, target_of(batch), condition), Side(batch.source, fake, condition)
 
 

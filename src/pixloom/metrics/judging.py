@@ -163,6 +163,7 @@ class Verdict:
         rows: per picture: ``id`` and its metrics.
         missing: metric -> why it is not there.
         real: the feature vectors of the targets, to be handed to the next contender on the same pictures.
+        fake: those of the predictions; both in the order of the rows, and None where there are none.
     """
 
     means: dict[str, Estimate]
@@ -170,6 +171,7 @@ class Verdict:
     rows: list[dict[str, Any]]
     missing: dict[str, str]
     real: Tensor | None = field(default=None, repr=False, compare=False)
+    fake: Tensor | None = field(default=None, repr=False, compare=False)
 
 
 def load_judges(
@@ -269,7 +271,7 @@ def judge(
     if summary is not None and total is not None:
         means = {metric: Estimate(value) for metric, value in summary(total).items()} | means
     ordered = {metric: means.pop(metric) for metric in ("lpips",) if metric in means} | distances | means
-    return Verdict(means=ordered, floors=floors, rows=rows, missing=missing | unable, real=real)
+    return Verdict(ordered, floors, rows, missing | unable, real, torch.cat(fakes) if fakes else None)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import nn
 
 from pixloom.nets.discriminators import PatchCritic, check_size, smallest_side
 from pixloom.nets.layers import Condition, Norm, Pictures, halved
-from pixloom.nets.steering import SPATIAL, Conditioning, Widths
+from pixloom.nets.steering import Conditioning, Widths, shrunk
 from pixloom.shapes import Judgement
 
 
@@ -93,7 +93,7 @@ class MultiScaleCritic(nn.Module):
         for critic in self.critics[1:]:
             candidate = halved(candidate)
             source = halved(source) if self.options["source_channels"] else candidate
-            condition = {kind: halved(value) if kind in SPATIAL else value for kind, value in (condition or {}).items()}
+            condition = shrunk(condition or {})
             judgements.append(critic(source, candidate, condition))
         guesses = {kind: torch.stack([each.guesses[kind] for each in judgements]).mean(0) for kind in judgements[0].guesses}
         return Judgement([each.logits[0] for each in judgements], [each.features[0] for each in judgements], guesses)

@@ -98,9 +98,10 @@ class Spade(nn.Module):
         1 for the output, and from there inwards: a block at 1/n of the size passes on what is up to 2 n away, the doubling to that
         size n; the innermost block sees labels up to 4 n away.
 
-        None where the normalisation is over the whole picture. Batch norm counts as local, which it is with running statistics only.
+        None where the normalisation, or the look of an object, is over the whole picture. Batch norm counts as local, which it is with
+        running statistics only.
         """
-        if self.options["norm"] not in ("batch", "none"):
+        if self.options["norm"] not in ("batch", "none") or "look" in self.options["conditions"]:
             return None
         doubled = {*self.strides} - {self.size_multiple}
         return int(1 + 2 * sum(self.strides[1:]) + sum(doubled) + 4 * self.size_multiple)

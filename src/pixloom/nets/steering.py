@@ -5,13 +5,14 @@
     adain    the same around instance norm              Huang and Belongie, ICCV 2017, equation 8
     spade    gamma and beta at every place, from maps   Park et al., "Semantic Image Synthesis with SPADE", CVPR 2019, equation 1
 
+Of a map of objects their boundaries are seen, and where a reference picture of the same layout is given, the look of each, see ``objects``.
 A condition that is not stated is zero, everywhere. So a network that sometimes learns without one can be used without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from pydantic import PositiveInt
@@ -20,9 +21,10 @@ from torch.nn import functional as F
 
 from pixloom.config import REFERENCE_SIDE, TEXT_LENGTH
 from pixloom.errors import ConfigError, nearest
-from pixloom.nets.layers import NORMS, Condition, Norm
+from pixloom.nets.layers import NORMS, Condition, Norm, halved
+from pixloom.nets.objects import LookEncoder, boundaries
 
-Kind = Literal["label", "attributes", "text", "embedding", "map", "image", "style"]
+Kind = Literal["label", "attributes", "text", "embedding", "map", "objects", "image", "style", "look"]
 """What a condition is, see ``pixloom.conditions``."""
 
 Widths = dict[Kind, PositiveInt]
@@ -34,7 +36,7 @@ Injection = Literal["planes", "film", "adain", "spade"]
 Conditioning = Literal["concat", "projection", "classifier"]
 """How a critic takes them in."""
 
-SPATIAL: tuple[Kind, ...] = ("map", "image")
+SPATIAL: tuple[Kind, ...] = ("map", "objects", "image", "look")
 GUESSED: tuple[Kind, ...] = ("label", "attributes")
 """What an auxiliary classifier can read off a picture."""
 
@@ -91,6 +93,14 @@ class Steering(nn.Module):
                 why="they are one code, drawn by chance where no reference is given",
                 fix=f"--set conditions.style.code={noise_channels}",
             )
+        if "look" in self.conditions and "objects" not in self.conditions:
+            raise ConfigError(
+                "there are no objects of which a look could be read",
+                why="no condition is a map of them",
+                fix="--condition map,style --set conditions.map.edges=true, or leave conditions.style.of_objects out",
+            )
+        if "look" in self.conditions:
+            self.look = LookEncoder(reference_channels, self.conditions["look"])
         if "style" in self.conditions:
             self.style = StyleEncoder(reference_channels, self.conditions["style"], gaussian=self.is_coded)
         encoded = {"text": TEXT_WIDTH, "embedding": TEXT_WIDTH}
@@ -109,7 +119,8 @@ class Steering(nn.Module):
             "text": (TEXT_LENGTH,),
             "style": (self.reference_channels, REFERENCE_SIDE, REFERENCE_SIDE),
         }
-        return {kind: (width, -1, -2) if kind in SPATIAL else special.get(kind, (width,)) for kind, width in self.conditions.items()}
+        planes = {**self.conditions, "look": self.reference_channels}
+        return {kind: (planes[kind], -1, -2) if kind in SPATIAL else special.get(kind, (width,)) for kind, width in self.conditions.items()}
 
     def norm(self, norm: Norm, channels: int) -> nn.Module:
         """A normalisation layer of a network, modulated where the injection says so."""
@@ -154,12 +165,21 @@ class Steering(nn.Module):
         vectors: dict[str, Tensor] = {kind: self._vector(kind, given.get(kind), source) for kind in self.conditions if kind not in SPATIAL}
         if noise is not None:
             vectors |= {"style": _or_drawn(vectors["style"], noise.to(source))} if self.is_coded else {"noise": noise.to(source)}
-        maps = [_map(given.get(kind), width, source) for kind, width in self.conditions.items() if kind in SPATIAL]
+        maps = [self._map(kind, given, source) for kind in self.conditions if kind in SPATIAL]
         if self.injection in ("film", "adain"):
             return Steer(torch.cat(maps, 1) if maps else None, torch.cat(list(vectors.values()), 1))
         spread = [vector[:, :, None, None].expand(-1, -1, *source.shape[2:]) for vector in vectors.values()]
         planes = torch.cat([*maps, *spread], 1)
         return Steer(planes, None) if self.injection == "planes" else Steer(None, planes)
+
+    def _map(self, kind: Kind, given: Condition, source: Tensor) -> Tensor:
+        """(batch, width, height, width) of one condition that has places."""
+        if kind not in given or (kind == "look" and "objects" not in given):
+            return source.new_zeros(len(source), self.conditions[kind], *source.shape[2:])
+        if kind == "look":
+            looks: Tensor = self.look(given["look"].to(source), given["objects"])
+            return looks
+        return boundaries(given["objects"]).to(source) if kind == "objects" else given[kind].to(source)
 
     def _vector(self, kind: str, value: Tensor | None, source: Tensor) -> Tensor:
         """(batch, width) of one condition."""
@@ -235,9 +255,17 @@ def stacked(source: Tensor, planes: Tensor | None) -> Tensor:
     return source if planes is None else torch.cat([source, planes], 1)
 
 
-def is_local(options: Mapping[str, object]) -> bool:
+def shrunk(condition: Condition) -> Condition:
+    """A condition for pictures of half the size; of numbers of objects every other one, for a mean of them means nothing."""
+    kept = {kind: value for kind, value in condition.items() if kind not in SPATIAL}
+    return kept | {
+        kind: value[..., ::2, ::2] if kind == "objects" else halved(value) for kind, value in condition.items() if kind in SPATIAL
+    }
+
+
+def is_local(options: Mapping[str, Any]) -> bool:
     """Whether a generator's output at a place depends on its inputs near it alone, but for batch statistics in training."""
-    return options["norm"] in ("batch", "none") and options["injection"] != "spade"
+    return options["norm"] in ("batch", "none") and options["injection"] != "spade" and "look" not in options["conditions"]
 
 
 class TextEncoder(nn.Module):
@@ -351,10 +379,6 @@ def _or_drawn(code: Tensor, noise: Tensor) -> Tensor:
     """The code where one was given, else the noise; a code of zeros stands for none."""
     given = (code != 0).any(1, keepdim=True).to(code.dtype)
     return code * given + noise * (1 - given)
-
-
-def _map(value: Tensor | None, width: int, source: Tensor) -> Tensor:
-    return source.new_zeros(len(source), width, *source.shape[2:]) if value is None else value.to(source)
 
 
 def _check_injection(injection: Injection, *, vectors: int, maps: int) -> None:

@@ -258,6 +258,17 @@ def edges(pixels: Pixels, *, beyond: int = 0) -> np.ndarray:
     return found
 
 
+def numbered(pixels: Pixels) -> np.ndarray:
+    """Objects by number: 0, 1, ... for each value that there is, or each combination of channels, (height, width).
+
+    >>> numbered(np.array([[7, 7, 900]], dtype=np.uint16)[..., None]).tolist()
+    [[0, 0, 1]]
+    """
+    flat = pixels.reshape(-1, pixels.shape[2])
+    found = np.unique(flat, axis=0 if flat.shape[1] > 1 else None, return_inverse=True)[1]
+    return found.reshape(pixels.shape[:2])
+
+
 def packed(pixels: Pixels) -> np.ndarray:
     """One number per RGB pixel of any type: 65536 r + 256 g + b of 8 bits each, (height, width) int32.
 

@@ -27,7 +27,7 @@ class Stylize(Edit):
     Both ways are learnt, as the way back is what keeps the content.
 
     Attributes:
-        to: the collection whose style is wanted, a folder's name; none: the second of A and B.
+        to: the collection whose style is wanted, a folder's name; none: the target folder, or the second of A and B.
         origin: the other one; follows from the folders.
         keep_colour: palette control, from 0 (the style's colours) to 1 (the source's own): of CIE Lab, L is the translation's, and (a, b)
             lie between both.
@@ -51,13 +51,14 @@ class Stylize(Edit):
             raise DataError(
                 f"the task 'stylize' needs two collections, and there are {len(counts)}",
                 why=", ".join(map(str, counts)) or "the pictures lie in no sub-folder",
-                fix="put the pictures into two folders, e.g. photo and painting (or trainA and trainB); for more, take --task edit",
+                fix="put the pictures into two folders (photo and painting, trainA and trainB), or name two with --source and --target; "
+                "for all of them, take --task edit",
             )
         first, second = sorted(counts)
         to = self.to or (second if (first.casefold(), second.casefold()) == ("a", "b") else None)
         if to not in counts:
             what = "it is not clear which style is wanted" if to is None else f"there is no collection '{to}'"
-            raise DataError(what, why=f"the folders are {first} and {second}", fix=f"--set task.options.to={second}")
+            raise DataError(what, why=f"the folders are {first} and {second}", fix=f"--target {second}")
         return replace(self, to=to, origin=next(name for name in counts if name != to))
 
     def reversed(self) -> TaskConfig:

@@ -110,12 +110,14 @@ def _with_networks(config: RunConfig, conditions: Conditions) -> RunConfig:
     """The config with what conditions have learnt, and networks that take them."""
     settings: dict[str, Any] = {f"conditions.{name}": values for name, values in conditions.settings().items()}
     steers = conditions.widths.keys() - set(SPATIAL) or config.generator.options.get("noise_channels")
-    if steers and option_of(config.generator, "injection") == "planes" and "injection" not in config.generator.options:
-        settings["generator.options.injection"] = "film"
+    if option_of(config.generator, "injection") == "planes" and "injection" not in config.generator.options:
+        # Planes that hardly vary, as looks of large objects are, do not get past the first instance norm.
+        usual = "spade" if "look" in conditions.widths else "film" if steers else "planes"
+        settings |= {"generator.options.injection": usual} if usual != "planes" else {}
     if conditions.kinds:
         settings["generator.options.conditions"] = conditions.widths
-        drawn = {kind.tensor for kind in conditions.kinds if kind.is_drawn}  # a critic does not know what was drawn
-        judged = {kind: width for kind, width in conditions.widths.items() if kind not in drawn}
+        unseen = {"look", *(kind.tensor for kind in conditions.kinds if kind.is_drawn)}  # a critic does not know what was drawn
+        judged = {kind: width for kind, width in conditions.widths.items() if kind not in unseen}
         if config.critic is not None and judged:
             settings["critic.options.conditions"] = judged
     return override(config, settings)

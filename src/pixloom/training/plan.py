@@ -204,6 +204,7 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         ConfigError: settings that do not fit each other.
         DataError: no usable examples.
     """
+    config = _towards(config)
     task = build_task(config.task)
     listing = discover(config.data, paired=task.needs_pairs, beside=conditions_of(config).folders)
     listing = with_holdout(listing, share=config.data.holdout)
@@ -245,6 +246,20 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
     reasons = (*listing.notes, *reasons, *_enlarged(listing, size=config.data.size))
     reasons = (*reasons, *steered(conditions), *unused(conditions, listing))
     return Plan(config, task, listing, picture_channels, network_channels, reasons, conditions)
+
+
+def _towards(config: RunConfig) -> RunConfig:
+    """The config with what a named target folder means to its task: of two collections, the one that is wanted."""
+    task, wanted = build_task(config.task), config.data.target_folder
+    if wanted is None or task.needs_pairs:
+        return config
+    if task.name != "stylize":
+        raise ConfigError(
+            "data.target_folder would have no effect",
+            why=f"the task '{task.name}' {'takes all classes' if task.between else 'makes its targets from the sources'}",
+            fix="leave --target out",
+        )
+    return config if config.task.options.get("to") else override(config, {"task.options.to": wanted})
 
 
 def _per_pass(config: RunConfig, task: Task, records: Sequence[Record]) -> int:
@@ -491,12 +506,18 @@ def _recognise_task(place: Mapping[str, Any], recipe_name: str | None) -> tuple[
     learns_from = "pairs" if recipe_name is None else method_of(recipe(recipe_name, size=256)).learns_from
     if learns_from == "domains":
         return "edit", f"task edit: the recipe '{recipe_name}' goes between classes or attributes"
-    listing = discover(DataConfig(**place), paired=None)
+    unpaired = f"task stylize: the recipe '{recipe_name}' needs no pairs, and there are none"
+    try:
+        listing = discover(DataConfig(**place), paired=None)
+    except DataError:  # the two folders that are named hold no pairs
+        if learns_from == "collections" and place.get("source_folder") and place.get("target_folder"):
+            return "stylize", unpaired
+        raise
     first = next((record for records in listing.splits.values() for record in records), None)
     if first is not None and (first.target is not None or first.sides):
         return "pair", "task pair: the data holds pairs"
     if learns_from == "collections":
-        return "stylize", f"task stylize: the recipe '{recipe_name}' needs no pairs, and there are none"
+        return "stylize", unpaired
     raise ConfigError(
         "it is not clear what to make of these pictures",
         where=place["path"],
