@@ -32,9 +32,14 @@ def trace(name: str, data: Path) -> list[dict[str, float]]:
 
 
 def steps_of(name: str) -> list[dict[str, float]]:
-    """The terms of twenty steps of a method on smooth pictures."""
-    playing = learner(tiny(name))
-    return [step(playing, batch(name, seed=number % 3), number=number) for number in range(20)]
+    """The terms of twenty steps of a method on smooth pictures; in double precision, in which processors agree after twenty steps too."""
+    former = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        playing = learner(tiny(name))
+        return [step(playing, batch(name, seed=number % 3), number=number) for number in range(20)]
+    finally:
+        torch.set_default_dtype(former)
 
 
 if __name__ == "__main__":

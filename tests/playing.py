@@ -19,6 +19,7 @@ SHALLOW = {"generator.options.blocks": 2, "critic.options.layers": 1}
 CODED = {"conditions.style.channels": CHANNELS, "conditions.style.drawn": True}
 
 TINY: dict[str, dict[str, Any]] = {
+    "auto": {"generator.options.halvings": 2, "critic.options.layers": 1},
     "pix2pix": {"critic.options.layers": 1},
     "pix2pixhd": {**SHALLOW, "generator.options.halvings": 1, "losses.perceptual_weight": 0.0},
     "spade": {"generator.options.levels": 2, "generator.options.hidden": 4, "critic.options.layers": 1, "losses.perceptual_weight": 0.0},
@@ -49,7 +50,7 @@ TINY: dict[str, dict[str, Any]] = {
 
 COLLECTIONS = ("cyclegan", "cut", "fastcut", "sincut", "ugatit")
 DOMAINS = ("stargan", "starganv2")
-PAIRED = ("pix2pix", "pix2pixhd", "spade", "bicycle")
+PAIRED = ("auto", "pix2pix", "pix2pixhd", "spade", "bicycle")
 
 
 def tiny(name: str, **settings: Any) -> RunConfig:

@@ -37,6 +37,8 @@ SMALL = {
     "shuffle": {"blocks": 1, "width": 4},
     "enhancer": {"halvings": 1, "blocks": 1, "local_blocks": 1, "width": 4},
     "spade": {"levels": 3, "width": 4, "hidden": 8},
+    "residual_unet": {"halvings": 2, "width": 4},
+    "residual": {"layers": 2, "width": 4},
     "patch": {"layers": 2, "width": 4},
     "pixel": {"width": 4},
     "image": {"width": 4, "size": 32},

@@ -34,6 +34,7 @@ from pixloom.inference.translator import Translator
 from pixloom.modelfile import DESCRIPTION, WEIGHTS, ModelDescription, describe_generator, load_model, save_model
 from pixloom.nets import build
 from pixloom.nets.layers import Dropout, initialize, set_noise_seed
+from pixloom.nets.residual import Silent
 
 NETWORKS = {
     # Every kind of input that a generator has: a picture, noise, and dropout that stays on.
@@ -55,6 +56,12 @@ NETWORKS = {
     "enhancer": ({"halvings": 1, "blocks": 1, "local_blocks": 1, "width": 4}, InferenceConfig(), 32),
     "spade": ({"levels": 3, "width": 4, "hidden": 8, "noise_channels": 2}, InferenceConfig(), 32),
     "ugatit": ({"width": 4, "blocks": 1}, InferenceConfig(), 32),
+    # Maps of objects, and the look of each.
+    "residual_unet": (
+        {"halvings": 2, "width": 4, "noise_channels": 2, "injection": "spade", "conditions": {"objects": 1, "look": 3}},
+        InferenceConfig(),
+        32,
+    ),
     "stargan2": (
         {"width": 4, "halvings": 1, "code": 4, "noise_channels": 2, "hidden": 8, "conditions": {"label": 2, "style": 4}},
         InferenceConfig(),
@@ -72,6 +79,7 @@ CONDITIONS = {
     "image": {"channels": 1},
     "style": {"code": 4, "channels": 3},
 }
+OBJECTS = {"map": {"edges": True}, "style": {"code": 3, "channels": 3, "of_objects": True}}
 
 
 def save(folder: Path, name: str, *, channels: tuple[int, int] = (3, 3), task: str = "pair") -> None:
@@ -80,10 +88,14 @@ def save(folder: Path, name: str, *, channels: tuple[int, int] = (3, 3), task: s
     torch.manual_seed(0)
     network = build(name, options, source_channels=channels[0], target_channels=channels[1])
     initialize(network, gain=0.2)
+    for module in network.modules():
+        if isinstance(module, Silent):
+            torch.nn.init.normal_(module.weight, 0.0, 0.2)
     network.train()(torch.rand(2, channels[0], 128, 64), None, torch.randn(2, network.noise_channels) if network.noise_channels else None)
     described = ModelDescription(TaskConfig(name=task), describe_generator(name, network), inference, size=size, recipe="test")
     if options.get("conditions"):
-        described = replace(described, conditions={name: CONDITIONS[name] for name in options["conditions"]}, condition_dropout=0.1)
+        stated = OBJECTS if "look" in options["conditions"] else {name: CONDITIONS[name] for name in options["conditions"]}
+        described = replace(described, conditions=stated, condition_dropout=0.1)
     save_model(folder, generator=network, description=described)
 
 

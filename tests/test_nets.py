@@ -33,6 +33,8 @@ SMALL = {
     "shuffle": {"blocks": 2, "width": 4},
     "enhancer": {"halvings": 2, "blocks": 1, "local_blocks": 1, "width": 4},
     "spade": {"levels": 3, "width": 4, "hidden": 8},
+    "residual_unet": {"halvings": 2, "width": 4},
+    "residual": {"layers": 2, "width": 4},
     "patch": {"layers": 2, "width": 4},
     "pixel": {"width": 4},
     "image": {"width": 4},
@@ -100,6 +102,7 @@ def test_call_and_gradient_of_every_parameter(name, size, norm):
     else:
         patches, all_pixels = size // 4 - 2, size
         sides = {"patch": [patches], "pixel": [all_pixels], "multiscale": [patches, size // 8 - 2], "segmenting": [all_pixels]}
+        sides["residual"] = [size // 4]
         shapes = [(2, 1)] if name == "image" else [(2, 1, side, side) for side in sides[name]]
         assert [output.shape for output in outputs] == shapes
     sum((output * torch.randn_like(output)).sum() for output in outputs).backward()

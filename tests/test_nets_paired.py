@@ -12,9 +12,13 @@ from torch.nn import functional as F
 from pixloom.errors import ConfigError
 from pixloom.nets import build
 from pixloom.nets import layers as L
+from pixloom.nets.layers import initialize
+from pixloom.nets.residual import Silent
 from pixloom.nets.spade import LabelNorm
 
 SMALL = {
+    "residual_unet": {"halvings": 2, "width": 8},
+    "residual": {"layers": 2, "width": 8},
     "resnet": {"blocks": 2, "width": 4},
     "enhancer": {"halvings": 2, "blocks": 1, "local_blocks": 1, "width": 4},
     "spade": {"levels": 3, "width": 4, "hidden": 8},
@@ -479,3 +483,60 @@ def test_a_segmenting_critic_takes_no_conditions(options):
 def test_a_segmenting_critic_needs_labels():
     with pytest.raises(ConfigError, match="source_channels"):
         small("segmenting", source=0)
+
+
+# --- the residual U-shape ---------------------------------------------------------------------------------------------------------------
+
+
+def loud(name, **options):
+    """With blocks that do something, which they learn only."""
+    network = small(name, **options)
+    initialize(network)
+    for module in network.modules():
+        if isinstance(module, Silent):
+            nn.init.normal_(module.weight, 0.0, 0.3)
+    return network
+
+
+def test_the_residual_u_shape_begins_as_an_even_grey_and_its_blocks_as_nothing():
+    generator, critic = small("residual_unet"), small("residual")
+    for network in (generator, critic):
+        initialize(network)
+    x = drawn(2, 3, 32, 32)
+    assert not generator(x).any()
+    block = generator.middle[0]
+    maps = drawn(2, 16, 8, 8)
+    assert torch.equal(block(maps), maps)
+    assert critic(x, x).logits[0].std() > 0.01
+
+
+@pytest.mark.parametrize("name", ["residual_unet", "residual"])
+def test_no_picture_depends_on_another(name):
+    network = loud(name)
+    first, second = drawn(1, 3, 32, 32), drawn(1, 3, 32, 32, seed=2)
+    both = torch.cat([first, second])
+    alone, together = (network(x) if name == "residual_unet" else network(x, x).logits[0] for x in (first, both))
+    assert torch.allclose(alone, together[:1], atol=1e-4)
+
+
+def test_the_residual_u_shape_doubles_without_a_grid():
+    """A step of its last doubling is a ramp, and an even map stays even."""
+    generator = loud("residual_unet")
+    even = generator.doubling(torch.ones(1, 2, 8, 8))
+    assert torch.equal(even, torch.ones_like(even))
+    ramp = generator.doubling(torch.arange(8.0).view(1, 1, 1, 8).repeat(1, 1, 8, 1))[0, 0, 3]
+    assert ramp[2:-2].diff().std() < 1e-6
+
+
+@pytest.mark.parametrize(("halvings", "blocks", "middle"), [(1, 1, 1), (2, 1, 1), (2, 2, 0), (3, 1, 1)])
+def test_how_far_a_pixel_acts_in_the_residual_u_shape(halvings, blocks, middle):
+    generator = loud("residual_unet", source=1, target=1, halvings=halvings, blocks=blocks, middle=middle).double()
+    side, far = 16 * 2**halvings, 0
+    still = torch.zeros(1, 1, side, side, dtype=torch.double)
+    for place in range(side // 2, side // 2 + 2**halvings):
+        moved = still.clone()
+        moved[0, 0, place, place] = 1
+        rows = (generator(moved) - generator(still))[0, 0].abs().amax(1).nonzero().flatten()
+        far = max(far, int((rows - place).abs().max()))
+    assert far <= generator.radius
+    assert far > generator.radius / 2

@@ -100,7 +100,17 @@ class LossConfig(Section):
     flip_equivariance: bool = Field(False, description="contrastive: half of the batches go through mirrored (FastCUT)")
     critic_weight: float = Field(0.5, gt=0.0, description="weight of the critic's own terms (pix2pix halves them)")
     gradient_penalty_weight: float | None = Field(None, ge=0.0, description="WGAN-GP's lambda; None: 10 for wasserstein, else 0")
-    r1_gamma: float = Field(0.0, ge=0.0, description="R1's gamma: half the squared slope of the critic at real pictures, in every step")
+    r1_gamma: float = Field(0.0, ge=0.0, description="R1's gamma: half the squared slope of the critic at real pictures")
+    r2_gamma: float = Field(0.0, ge=0.0, description="R2's gamma: the same at made ones")
+    slopes: Literal["exact", "difference"] = Field(
+        "exact", description="slopes by a second derivative, or by a difference, which goes with compiled critics and takes less memory"
+    )
+    slope_share: float = Field(
+        1.0, gt=0.0, le=1.0, description="share of every batch at which slopes are taken: what others call lazy, spread over all steps"
+    )
+    augment: float = Field(
+        0.0, ge=0.0, le=1.0, description="share of the pairs that the critic sees shifted and recoloured, real and made alike"
+    )
 
 
 class OptimizerConfig(Section):
@@ -123,8 +133,12 @@ class TrainingConfig(Section):
     )
     num_critic: int = Field(1, ge=1, description="critic updates per generator update (n_critic)")
     seed: int = Field(0, ge=0, lt=2**31, description="of everything random: the same seed gives the same run")
-    decay_start: float = Field(0.5, ge=0.0, le=1.0, description="share of the run after which the learning rate falls linearly to zero")
+    decay_start: float = Field(0.5, ge=0.0, le=1.0, description="share of the run after which the learning rate falls to zero")
+    decay: Literal["linear", "cosine"] = Field("linear", description="how it falls: along a line, or half a cosine")
     ema_halflife_images: float | None = Field(None, gt=0.0, description="half-life of the averaged generator; None: no averaging")
+    ema_share: float | None = Field(
+        None, gt=0.0, le=1.0, description="the half-life is at most this share of the images seen so far; None: it does not grow"
+    )
     condition_dropout: float = Field(
         0.1, ge=0.0, lt=1.0, description="share of the examples that are learnt without a condition, so that it need not be given at use"
     )

@@ -32,6 +32,39 @@ def pix2pix(size: int) -> RunConfig:
     )
 
 
+def auto(size: int) -> RunConfig:
+    """Pixloom's own for pairs: networks without batch statistics, a relativistic game that is held gentle, an average that can be used at
+    any time.
+
+    A residual U-shape (``nets.residual``) and a critic of the same blocks; real and made pictures of one source are compared (relativistic
+    pairing, Huang et al., "R3GAN", 2024), R1 and R2 by differences at a quarter of every batch, paired augmentation of half of what the
+    critic sees, L1 x 20; batch 8, Adam 3e-4 (0.5, 0.99), the rate flat and then half a cosine to zero; the generator's average has a
+    half-life of 5 % of the images seen, so a run may be stopped whenever one likes.
+
+    Score to expect: docs/log.md has the runs that it was chosen by, beside pix2pix given the same time; no published one.
+    """
+    halvings = max(2, min(5, unet_depth(size) - 2))
+    return RunConfig(
+        recipe="auto",
+        data=DataConfig(size=size),
+        generator=NetworkConfig(name="residual_unet", options={"halvings": halvings}),
+        critic=NetworkConfig(name="residual", options={"layers": min(3, halvings)}),
+        losses=LossConfig(
+            adversarial="relativistic",
+            pixel_weight=20.0,
+            critic_weight=1.0,
+            r1_gamma=1.0,
+            r2_gamma=1.0,
+            slopes="difference",
+            slope_share=0.25,
+            augment=0.5,
+        ),
+        generator_optimizer=OptimizerConfig(learning_rate=3e-4, beta2=0.99),
+        critic_optimizer=OptimizerConfig(learning_rate=3e-4, beta2=0.99),
+        training=TrainingConfig(batch_size=8, decay_start=0.6, decay="cosine", ema_halflife_images=10_000.0, ema_share=0.05),
+    )
+
+
 def cgan(size: int) -> RunConfig:
     """The plain conditional GAN: an encoder-decoder and an image-level critic with a fully connected head.
 
@@ -322,6 +355,7 @@ def starganv2(size: int) -> RunConfig:
 
 
 RECIPES: dict[str, Recipe] = {
+    "auto": auto,
     "pix2pix": pix2pix,
     "cgan": cgan,
     "regression": regression,

@@ -94,7 +94,17 @@ class Method(Protocol):
         ...
 
 
-ADVERSARIAL_SETTINGS = ("adversarial", "adversarial_weight", "critic_weight", "gradient_penalty_weight", "r1_gamma")
+ADVERSARIAL_SETTINGS = (
+    "adversarial",
+    "adversarial_weight",
+    "critic_weight",
+    "gradient_penalty_weight",
+    "r1_gamma",
+    "r2_gamma",
+    "slopes",
+    "slope_share",
+    "augment",
+)
 """The settings of any game between generator and critic."""
 
 
@@ -123,11 +133,11 @@ def adversarial_weights(losses: LossConfig, critic: nn.Module) -> dict[str, floa
     penalty = losses.gradient_penalty_weight
     if penalty is None:
         penalty = 10.0 if losses.adversarial == "wasserstein" else 0.0
-    if (penalty or losses.r1_gamma) and has_batch_norm(critic):
+    if (penalty or losses.r1_gamma or losses.r2_gamma) and has_batch_norm(critic):
         raise ConfigError(
             "the gradient penalty does not work on a critic with batch norm",
             why="batch norm couples the pictures of a batch (Gulrajani et al. 2017, section 4)",
-            fix="--set critic.options.norm=instance, or --set losses.gradient_penalty_weight=0 --set losses.r1_gamma=0",
+            fix="--set critic.options.norm=instance, or leave losses.gradient_penalty_weight, losses.r1_gamma and losses.r2_gamma at 0",
         )
     return {
         "adversarial": losses.adversarial_weight,
@@ -137,6 +147,7 @@ def adversarial_weights(losses: LossConfig, critic: nn.Module) -> dict[str, floa
         "relativistic": losses.critic_weight,
         "gradient_penalty": losses.critic_weight * penalty,
         "r1": losses.r1_gamma,
+        "r2": losses.r2_gamma,
     }
 
 

@@ -94,6 +94,10 @@ def _idle_loss(name: str, config: RunConfig) -> str | None:
         "mode_seeking_weight": not noise and "there is no noise: --condition noise",
         "attention_weight": config.generator.name != "ugatit" and f"the generator '{config.generator.name}' has no class activation",
         "adversarial": critic == "segmenting" and "the critic 'segmenting' has a game of its own",
+        "slopes": not (losses.r1_gamma or losses.r2_gamma) and "losses.r1_gamma and losses.r2_gamma are 0",
+        "slope_share": (not (losses.r1_gamma or losses.r2_gamma) and "losses.r1_gamma and losses.r2_gamma are 0")
+        or (config.training.batch_size == 1 and "a batch is one picture"),
+        "augment": critic == "segmenting" and "the critic 'segmenting' reads labels off every pixel as it is",
         "nce_identity": losses.nce_weight == 0 and "losses.nce_weight is 0",
         "flip_equivariance": losses.nce_weight == 0 and "losses.nce_weight is 0",
     }
@@ -159,6 +163,12 @@ def _check_size(config: RunConfig) -> None:
 
 def _check_batch(config: RunConfig) -> None:
     training = config.training
+    if training.ema_share is not None and training.ema_halflife_images is None:
+        raise ConfigError(
+            f"training.ema_share={training.ema_share} would have no effect",
+            why="no average is kept: training.ema_halflife_images is not set",
+            fix="leave it out, or set training.ema_halflife_images",
+        )
     published = recipe(config.recipe, size=256).training.batch_size
     if training.batch_scaling != "none" and training.batch_size == published:
         raise ConfigError(

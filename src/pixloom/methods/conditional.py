@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pixloom.config import LossConfig, RunConfig
 from pixloom.data.batch import Batch
-from pixloom.losses.features import feature_matching, perceptual
+from pixloom.losses.features import perceptual
 from pixloom.losses.latent import kl_to_normal, mode_seeking
 from pixloom.methods.base import (
     ADVERSARIAL_SETTINGS,
@@ -34,7 +34,8 @@ from pixloom.methods.base import (
     target_of,
 )
 from pixloom.methods.codes import drawn, is_coded, read
-from pixloom.methods.game import Game, Side, judge
+from pixloom.methods.game import Game
+from pixloom.methods.side import Side
 from pixloom.metrics.features import Perception
 from pixloom.nets.layers import Condition
 from pixloom.shapes import Images, Scalar
@@ -101,11 +102,7 @@ class Conditional:
     def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The generator's side of the adversarial pair, and the content terms."""
         real, fake = sides(batch, outputs.fake, coded=self.coded)
-        terms, on_fake = self.game.generator_terms(self.critic, real=real, fake=fake)
-        if self.weights["feature"]:
-            with torch.no_grad():
-                on_real = judge(self.critic, real)
-            terms["feature"] = feature_matching(on_real.features, on_fake.features)
+        terms, _ = self.game.generator_terms(self.critic, real=real, fake=fake)
         return {**terms, **self._of_codes(outputs), **content_terms(self.content, batch, outputs.fake, extract=self.extract)}
 
     def _of_codes(self, outputs: Outputs) -> dict[str, Scalar]:

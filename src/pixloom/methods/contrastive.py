@@ -29,7 +29,8 @@ from pixloom.methods.base import (
     generator_of,
     target_of,
 )
-from pixloom.methods.game import Game, Side
+from pixloom.methods.game import Game
+from pixloom.methods.side import Side
 from pixloom.nets.heads import PatchHeads
 from pixloom.nets.layers import bare
 from pixloom.nets.resnet import ResNet

@@ -31,7 +31,8 @@ from pixloom.methods.base import (
     generator_of,
     target_of,
 )
-from pixloom.methods.game import Game, Side, judge
+from pixloom.methods.game import Game, judge
+from pixloom.methods.side import Side
 from pixloom.nets.layers import bare
 from pixloom.nets.team import BACK, THERE, Team
 from pixloom.shapes import Images, Scalar

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,26 +10,14 @@ from torch import Tensor, nn
 from pixloom.config import LossConfig
 from pixloom.losses.adversarial import ADVERSARIAL
 from pixloom.losses.classes import classification
-from pixloom.losses.penalties import gradient_penalty, r1
+from pixloom.losses.features import feature_matching
+from pixloom.losses.penalties import SLOPES, gradient_penalty, slope
 from pixloom.losses.segments import segmenting_critic, segmenting_generator
+from pixloom.methods.augment import augmented, draw
 from pixloom.methods.base import lookup
+from pixloom.methods.side import Side
 from pixloom.nets.layers import Condition, bare
-from pixloom.shapes import Images, Judgement, Scalar
-
-
-@dataclass(frozen=True)
-class Side:
-    """Candidates as a critic is to judge them.
-
-    Attributes:
-        source: beside which they are judged; a critic that sees none ignores it.
-        candidate: real pictures, or made ones.
-        condition: what they are to show.
-    """
-
-    source: Tensor
-    candidate: Images
-    condition: Condition
+from pixloom.shapes import Judgement, Scalar
 
 
 class Game:
@@ -42,43 +30,61 @@ class Game:
 
     def __init__(self, losses: LossConfig, weights: dict[str, float]) -> None:
         self.adversarial = lookup(ADVERSARIAL, losses.adversarial, setting="losses.adversarial")
+        self.slope, self.share = lookup(SLOPES, losses.slopes, setting="losses.slopes"), losses.slope_share
+        self.augment = losses.augment
         self.weights = weights
 
     def critic_terms(self, critic: nn.Module, *, real: Side, fake: Side, member: str | None = None) -> dict[str, Scalar]:
         """What a critic minimises: its side of the adversarial pair, what it is to read off real pictures, the penalties with a weight."""
+        real, fake = self._shown(real, fake)
         on_real, on_fake = (judge(critic, side, member=member) for side in (real, fake))
         if "segments" in on_real.guesses:
             terms = segmenting_critic(on_real.guesses["segments"], on_fake.guesses["segments"], labels=real.source)
         else:
             terms = {**self.adversarial.critic(on_real.logits, on_fake.logits), **classification(on_real, real.condition)}
         # A compiled graph cannot be differentiated twice.
-        plain = bare(critic, compiled_only=True)
-
-        def judged(source: Tensor, candidate: Tensor, condition: Condition | None) -> Judgement:
-            return judge(plain, Side(source, candidate, condition or {}), member=member)
-
-        condition = real.condition or None
+        plain = partial(_judged, bare(critic, compiled_only=True), member)
         if self.weights["gradient_penalty"]:
             terms["gradient_penalty"] = gradient_penalty(
-                judged, real.source, real=real.candidate, fake=fake.candidate, condition=condition, rng=None
+                plain, real.source, real=real.candidate, fake=fake.candidate, condition=real.condition or None, rng=None
             )
-        if self.weights["r1"]:
-            terms["r1"] = r1(judged, real.source, real.candidate, condition)
+        for name, side in (("r1", real), ("r2", fake)):
+            if self.weights[name]:
+                some = side.first(self.share)
+                judged = plain if self.slope is slope else partial(_judged, critic, member)
+                terms[name] = self.slope(judged, some.source, some.candidate, some.condition or None)
         return terms
+
+    def _shown(self, real: Side, fake: Side) -> tuple[Side, Side]:
+        """The sides as the critic sees them."""
+        if not self.augment:
+            return real, fake
+        change = draw(real.candidate, share=self.augment)
+        return augmented(real, change), augmented(fake, change)
 
     def generator_terms(
         self, critic: nn.Module, *, real: Side, fake: Side, member: str | None = None
     ) -> tuple[dict[str, Scalar], Judgement]:
-        """The generator's side of the adversarial pair, what is to be read off its pictures, and the judgement of them."""
-        on_fake = judge(critic, fake, member=member)
-        if "segments" in on_fake.guesses:
-            return {"adversarial": segmenting_generator(on_fake.guesses["segments"], labels=fake.source)}, on_fake
-        logits = None
-        if self.adversarial.needs_real:
+        """The generator's side of the adversarial pair, feature matching where it has a weight, what is to be read off the pictures, and
+        the judgement of them.
+        """
+        real, fake = self._shown(real, fake)
+        on_fake, on_real = judge(critic, fake, member=member), None
+        if self.adversarial.needs_real or self.weights.get("feature"):
             with torch.no_grad():
-                logits = judge(critic, real, member=member).logits
-        adversarial = self.adversarial.generator(logits, on_fake.logits)
-        return {"adversarial": adversarial, **classification(on_fake, fake.condition)}, on_fake
+                on_real = judge(critic, real, member=member)
+        if "segments" in on_fake.guesses:
+            terms = {"adversarial": segmenting_generator(on_fake.guesses["segments"], labels=fake.source)}
+        else:
+            adversarial = self.adversarial.generator(on_real.logits if on_real else None, on_fake.logits)
+            terms = {"adversarial": adversarial, **classification(on_fake, fake.condition)}
+        if on_real and self.weights.get("feature"):
+            terms["feature"] = feature_matching(on_real.features, on_fake.features)
+        return terms, on_fake
+
+
+def _judged(critic: nn.Module, member: str | None, source: Tensor, candidate: Tensor, condition: Condition | None) -> Judgement:
+    return judge(critic, Side(source, candidate, condition or {}), member=member)
 
 
 def judge(critic: nn.Module, side: Side, *, member: str | None = None) -> Judgement:

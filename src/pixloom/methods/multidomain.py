@@ -29,7 +29,8 @@ from pixloom.methods.base import (
     draw_noise,
     generator_of,
 )
-from pixloom.methods.game import Game, Side
+from pixloom.methods.game import Game
+from pixloom.methods.side import Side
 from pixloom.shapes import Images, Scalar
 
 

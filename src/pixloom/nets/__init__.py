@@ -14,6 +14,7 @@ from pixloom.nets.discriminators import ImageCritic, PatchCritic, PixelCritic
 from pixloom.nets.encoder_decoder import EncoderDecoder
 from pixloom.nets.enhancer import Enhancer
 from pixloom.nets.multiscale import MultiScaleCritic
+from pixloom.nets.residual import ResidualCritic, ResidualUNet
 from pixloom.nets.resnet import ResNet
 from pixloom.nets.segmenting import SegmentingCritic
 from pixloom.nets.shuffle import Shuffle
@@ -31,6 +32,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "spade": Spade,
     "stargan2": StarGan2,
     "ugatit": Ugatit,
+    "residual_unet": ResidualUNet,
 }
 """Networks that translate."""
 
@@ -42,6 +44,7 @@ CRITICS: dict[str, type[nn.Module]] = {
     "segmenting": SegmentingCritic,
     "domains": DomainCritic,
     "attention": AttentionCritic,
+    "residual": ResidualCritic,
 }
 """Networks that judge."""
 

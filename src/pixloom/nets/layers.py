@@ -315,14 +315,15 @@ def initialize(network: nn.Module, *, gain: float = 0.02) -> None:
     """Draw new weights: N(0, gain) for convolutions and linear layers, N(1, gain) for batch norm; biases 0 (Radford et al., 2016).
 
     Networks whose layers no normalisation follows, by their attribute ``keeps_scale``, draw convolutions and linear layers from N(0, 2 /
-    inputs) (He et al., "Delving Deep into Rectifiers", 2015; for transposed ones 2 / (outputs x taps)).
+    inputs) (He et al., "Delving Deep into Rectifiers", 2015; for transposed ones 2 / (outputs x taps)). Layers with a ``gain`` of their own
+    begin with that.
     """
     gains = {
         id(inner): float(cast(float, module.gain)) for module in network.modules() if hasattr(module, "gain") for inner in module.modules()
     }
     rectified = {id(inner) for module in network.modules() if getattr(module, "keeps_scale", False) for inner in module.modules()}
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and id(module) in rectified:
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and id(module) in rectified and id(module) not in gains:
             nn.init.kaiming_normal_(module.weight)
         elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, 0.0, gains.get(id(module), gain))

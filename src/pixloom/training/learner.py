@@ -51,6 +51,7 @@ class Learner:
         method: the method over the networks as the engine wrapped them.
         pools: made pictures that the critic may be shown again, by their name in the outputs.
         passed: share of the run that has passed, on which weights that fade depend.
+        seen: images before the step, on which the average's half-life may depend.
     """
 
     def __init__(self, config: RunConfig, *, channels: tuple[int, int], engine: Engine) -> None:
@@ -58,7 +59,8 @@ class Learner:
         self.batch_factor = batch_factor(config)
         self.generator, self.critic = build_networks(config, channels=channels)
         halflife = config.training.ema_halflife_images
-        self.ema = None if halflife is None else Ema(self.generator.to(engine.device), halflife_images=halflife)
+        share = config.training.ema_share
+        self.ema = None if halflife is None else Ema(self.generator.to(engine.device), halflife_images=halflife, share=share)
         networks = {"generator": self.generator, **({} if self.critic is None else {"critic": self.critic})}
         if config.compute.recompute_activations:
             for network in networks.values():
@@ -72,7 +74,7 @@ class Learner:
             content=build_task(config.task).terms(config.losses),
         )
         self.pools = {name: Pool(config.training.pool_images) for name in self.method.pooled if config.training.pool_images}
-        self.passed = 0.0
+        self.passed, self.seen = 0.0, 0
 
     @property
     def best_generator(self) -> nn.Module:
@@ -96,7 +98,7 @@ class Learner:
             buffer.copy_(torch.where(result.sound, buffer, former))
         if train_generator and self.ema is not None:
             num_images = self.config.training.batch_size * self.config.training.num_critic
-            self.ema.update(self.generator, num_images=num_images, sound=result.sound)
+            self.ema.update(self.generator, num_images=num_images, seen=self.seen, sound=result.sound)
         return result
 
     @property
@@ -298,19 +300,21 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> T
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 
-def learning_rate_factor(images: int, *, total: int, decay_start: float) -> float:
-    """Constant, then linear towards zero, as a function of the images seen before the step.
+def learning_rate_factor(images: int, *, total: int, decay_start: float, decay: str = "linear") -> float:
+    """Constant, then towards zero, as a function of the images seen before the step.
 
-        f(i) = min(1, (N - i) / (N - s N))
+        linear   f(i) = min(1, (N - i) / (N - s N))
+        cosine   f(i) = (1 - cos(pi min(1, (N - i) / (N - s N)))) / 2
 
     The last step still has a rate above zero (the peers' code trains its last epoch with exactly zero).
 
     >>> [learning_rate_factor(i, total=100, decay_start=0.5) for i in (0, 50, 75, 99)]
     [1.0, 1.0, 0.5, 0.02]
+    >>> [round(learning_rate_factor(i, total=100, decay_start=0.5, decay="cosine"), 3) for i in (0, 50, 75, 99)]
+    [1.0, 1.0, 0.5, 0.001]
     """
-    if decay_start >= 1.0:
-        return 1.0
-    return min(1.0, (total - images) / (total * (1.0 - decay_start)))
+    left = 1.0 if decay_start >= 1.0 else min(1.0, (total - images) / (total * (1.0 - decay_start)))
+    return left if decay == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
 def batch_factor(config: RunConfig) -> float:

@@ -79,9 +79,11 @@ def _descend_until_turn(session: Session, progress: Progress, stop: Stop) -> Pro
     with closing(session.batches(progress.images)) as batches:
         for batch in batches:
             engine.seed_step(config.training.seed, progress.images)
-            factor = learning_rate_factor(progress.images, total=session.total_images, decay_start=config.training.decay_start)
+            factor = learning_rate_factor(
+                progress.images, total=session.total_images, decay_start=config.training.decay_start, decay=config.training.decay
+            )
             rates = learner.set_learning_rates(factor * progress.learning_rate_scale)
-            learner.passed = progress.images / session.total_images
+            learner.passed, learner.seen = progress.images / session.total_images, progress.images
             train_generator = progress.step % config.training.num_critic == config.training.num_critic - 1
             result = learner.step(engine.place(batch), train_generator=train_generator)
             session.terms.add("generator", result.generator, sound=result.sound)
