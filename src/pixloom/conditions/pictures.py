@@ -171,7 +171,7 @@ class Style(Condition):
 
     name: ClassVar[str] = "style"
     summary: ClassVar[str] = "the style of a reference picture; in training of the target"
-    offer: ClassVar[str] = "give a reference picture with --style FILE"
+    offer: ClassVar[str] = "give a reference picture with --reference FILE"
 
     @property
     def tensor(self) -> str:

@@ -34,7 +34,7 @@ class Beside:
         """
         given = set(names)
         for name in sorted(given.difference(self.task.takes, self.task.optional, self.conditions.names)):
-            option = {"attributes": "attribute"}.get(name, name)
+            option = {"attributes": "attribute", "style": "reference"}.get(name, name)
             raise ConfigError(f"the task '{self.task.name}' takes no {name}, as it was learnt", fix=f"leave --{option} out")
         stated = [*self.task.wanted(), *(name for name in self.conditions.names if name in given)]
         self.conditions.check(stated)
