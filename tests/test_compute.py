@@ -31,7 +31,8 @@ from pixloom.training.api import resume, train
 from pixloom.training.engine import Engine
 from pixloom.training.history import read
 from pixloom.training.learner import Learner, batch_factor, split
-from pixloom.training.plan import complete, make_plan, size_at, stages, with_minutes
+from pixloom.training.plan import complete, make_plan, with_minutes
+from pixloom.training.schedule import size_at, stages
 from pixloom.training.session import Session, stays_on
 from pixloom.training.state import flatten, newest_checkpoint, read_checkpoint
 from pixloom.training.tuning import recall, tune, tuned

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,19 +17,15 @@ from pixloom.config import DataConfig, Direction, RunConfig, TaskConfig, overrid
 from pixloom.data.loading import Pictures, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.data.unpaired import Balanced, Unpaired
-from pixloom.errors import ConfigError, DataError, ImageError, nearest
-from pixloom.images import read_header
-from pixloom.inference.runtimes import choose_device
+from pixloom.errors import ConfigError, DataError, nearest
 from pixloom.methods import method_of
 from pixloom.methods.check import check_config
 from pixloom.metrics.features import PERCEPTIONS, find_weights
 from pixloom.recipes import RECIPES, recipe
 from pixloom.tasks import TASKS, Task, build_task
 from pixloom.training.conditioning import conditioned, conditions_of, option_of, settings_for, steered, unused
-
-SIZES = (64, 128, 256)
-
-SHORTEST_INTERVAL_IMAGES = 50
+from pixloom.training.recognition import choose_size, enlarged, recipe_of, recognise_task
+from pixloom.training.schedule import round_up, stages
 
 STEP_SHARE = 0.8
 """Share of the time that goes into steps; the rest is for previews, validation and checkpoints."""
@@ -121,7 +116,7 @@ def make_plan(
         raise ConfigError("the recipe is not a setting of its own", fix=f"--recipe {settings['recipe']}")
     task = settings.pop("task.name", None) if task is None else task
     if method is not None:
-        recipe_name = _recipe_of(method, recipe_name)
+        recipe_name = recipe_of(method, recipe_name)
     if recipe_name is not None and recipe_name not in RECIPES:
         raise ConfigError(f"there is no recipe '{recipe_name}'", fix=nearest(recipe_name, RECIPES))
     if task is not None and task not in TASKS:
@@ -133,7 +128,7 @@ def make_plan(
     place = {"path": data, **(data_settings or {})}
     reasons: list[str] = []
     if task is None:
-        task, reason = _recognise_task(place, recipe_name)
+        task, reason = recognise_task(place, recipe_name)
         reasons.append(reason)
     if recipe_name is None:
         recipe_name = TASKS[task].recipe
@@ -243,7 +238,7 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         config = override(config, {"training.images": images})
         reasons = (*reasons, f"{images:,} images: the recipe's {config.training.epochs:g} passes over {count} examples")
     _check_length(config)
-    reasons = (*listing.notes, *reasons, *_enlarged(listing, size=config.data.size))
+    reasons = (*listing.notes, *reasons, *enlarged(listing, size=config.data.size))
     reasons = (*reasons, *steered(conditions), *unused(conditions, listing))
     return Plan(config, task, listing, picture_channels, network_channels, reasons, conditions)
 
@@ -353,30 +348,6 @@ def _check_generator_trains(config: RunConfig) -> None:
         )
 
 
-def choose_size(listing: Listing, *, device: str) -> tuple[int, str]:
-    """The training size: the largest usual one that the median picture fills, and at most 128 px on a CPU."""
-    median = _median_side(listing)
-    on_cpu = choose_device(device).type == "cpu"
-    fitting = [size for size in SIZES if size <= median and (size <= 128 or not on_cpu)]
-    size = max(fitting, default=SIZES[0])
-    why = f"the median picture's short side is {median} px" + (
-        ", and without a GPU larger ones train too slowly" if on_cpu and median >= 256 else ""
-    )
-    return size, f"size {size}: {why}"
-
-
-def _enlarged(listing: Listing, *, size: int) -> list[str]:
-    """A word where most pictures are smaller than the size that was asked for."""
-    median = _median_side(listing)
-    return [f"size {size}: most pictures are enlarged for it, the median picture's short side is {median} px"] if 0 < median < size else []
-
-
-def _median_side(listing: Listing) -> int:
-    records = listing.splits.get("train") or next(iter(listing.splits.values()), ())
-    sides = sorted(side for record in records[:: max(1, len(records) // 50)] if (side := _short_side(record)))
-    return sides[len(sides) // 2] if sides else 0
-
-
 def with_minutes(plan: Plan, *, seconds_per_image: float, start_seconds: float = 0.0) -> Plan:
     """The plan with its number of images set from a time budget and a measured speed."""
     minutes = plan.config.training.minutes
@@ -388,38 +359,6 @@ def with_minutes(plan: Plan, *, seconds_per_image: float, start_seconds: float =
     config = override(plan.config, {"training.images": images})
     _check_length(config)
     return replace(plan, config=config, reasons=(*plan.reasons, reason))
-
-
-def stages(data: DataConfig) -> list[int]:
-    """The sides of the training crops, one after the other: doubled from ``data.first_size`` up to ``data.size``.
-
-    >>> stages(DataConfig(size=256, first_size=64)), stages(DataConfig(size=96))
-    ([64, 128, 256], [96])
-    """
-    sizes = [data.size if data.first_size is None else data.first_size]
-    while sizes[-1] < data.size:
-        sizes.append(sizes[-1] * 2)
-    return sizes
-
-
-def stage_ends(data: DataConfig, *, total: int, batch: int) -> list[int]:
-    """The images at which each stage ends, the run's end last, in whole batches.
-
-    >>> stage_ends(DataConfig(size=256, first_size=64), total=1000, batch=8)
-    [336, 672, 1000]
-    """
-    count = len(stages(data))
-    return [min(total, round_up(total * (place + 1) / count, batch)) for place in range(count)]
-
-
-def size_at(images: int, data: DataConfig, *, total: int) -> int:
-    """The side of the crops after so many images: every stage has an equal share of the run.
-
-    >>> [size_at(images, DataConfig(size=256, first_size=64), total=300) for images in (0, 99, 100, 299)]
-    [64, 64, 128, 256]
-    """
-    sizes = stages(data)
-    return sizes[min(len(sizes) - 1, images * len(sizes) // total)]
 
 
 def load_examples(plan: Plan, *, size: int, cache_gib: float) -> Pictures | Unpaired | Balanced:
@@ -448,24 +387,6 @@ def load_pictures(plan: Plan, *, size: int, cache_gib: float, records: Sequence[
     )
 
 
-def interval(setting: int | None, *, total: int, times: int, batch: int, least: int = SHORTEST_INTERVAL_IMAGES) -> int:
-    """An interval in images: as set, or an equal share of the run, of at most so many and none shorter than ``least``, in whole batches.
-
-    >>> interval(None, total=1000, times=10, batch=8), interval(None, total=120, times=10, batch=1)
-    (104, 60)
-    """
-    return setting or round_up(total / max(1, min(times, total // max(SHORTEST_INTERVAL_IMAGES, least))), batch)
-
-
-def round_up(value: float, multiple: int) -> int:
-    """The next whole multiple.
-
-    >>> round_up(13.2, 4)
-    16
-    """
-    return max(1, math.ceil(value / multiple)) * multiple
-
-
 def digest(text: str) -> str:
     """A short name for a text, the same on every machine."""
     return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()[:16]
@@ -474,56 +395,6 @@ def digest(text: str) -> str:
 def count_parameters(network: torch.nn.Module) -> int:
     """Trainable numbers in a network."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-RECIPE_OF = {
-    "conditional": "pix2pix",
-    "regression": "regression",
-    "bicycle": "bicycle",
-    "cycle": "cyclegan",
-    "contrastive": "cut",
-    "multidomain": "retouch",
-    "styles": "starganv2",
-}
-"""Method -> the recipe that is taken where only the method is named."""
-
-
-def _recipe_of(method: str, recipe_name: str | None) -> str:
-    """The recipe of a method, where it is not named too."""
-    if method not in RECIPE_OF:
-        raise ConfigError(f"there is no method '{method}'", fix=nearest(method, RECIPE_OF))
-    if recipe_name in RECIPES and recipe(recipe_name, size=256).method != method:
-        raise ConfigError(
-            f"the recipe '{recipe_name}' does not learn by the method '{method}'",
-            why=f"its method is '{recipe(recipe_name, size=256).method}'",
-            fix="leave --method or --recipe out",
-        )
-    return recipe_name or RECIPE_OF[method]
-
-
-def _recognise_task(place: Mapping[str, Any], recipe_name: str | None) -> tuple[str, str]:
-    """The task that fits the data and a recipe, with the reason."""
-    learns_from = "pairs" if recipe_name is None else method_of(recipe(recipe_name, size=256)).learns_from
-    if learns_from == "domains":
-        return "edit", f"task edit: the recipe '{recipe_name}' goes between classes or attributes"
-    unpaired = f"task stylize: the recipe '{recipe_name}' needs no pairs, and there are none"
-    try:
-        listing = discover(DataConfig(**place), paired=None)
-    except DataError:  # the two folders that are named hold no pairs
-        if learns_from == "collections" and place.get("source_folder") and place.get("target_folder"):
-            return "stylize", unpaired
-        raise
-    first = next((record for records in listing.splits.values() for record in records), None)
-    if first is not None and (first.target is not None or first.sides):
-        return "pair", "task pair: the data holds pairs"
-    if learns_from == "collections":
-        return "stylize", unpaired
-    raise ConfigError(
-        "it is not clear what to make of these pictures",
-        where=place["path"],
-        why=f"they are no pairs ({'; '.join(listing.notes) or listing.layout})",
-        fix="name the task that makes the pairs, e.g. --task colorize, or give pairs",
-    )
 
 
 def _file_size(record: Record) -> int:
@@ -535,11 +406,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return -1
-
-
-def _short_side(record: Record) -> int | None:
-    try:
-        header = read_header(record.source)
-    except ImageError:
-        return None
-    return min(header.height, header.width // 2 if record.sides else header.width)

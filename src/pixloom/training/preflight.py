@@ -30,7 +30,8 @@ from pixloom.tasks import build_task
 from pixloom.training.engine import Engine
 from pixloom.training.folder import peak_memory_bytes
 from pixloom.training.learner import Learner, Passes, build_networks, frozen, split, weighted_sum
-from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, load_examples, stage_ends, stages, with_minutes
+from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, load_examples, with_minutes
+from pixloom.training.schedule import stage_ends, stages
 from pixloom.training.status import format_bytes, format_clock, format_number, format_seconds
 
 WARM_UP_STEPS, TIMED_STEPS = 2, 3

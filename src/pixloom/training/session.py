@@ -24,8 +24,9 @@ from pixloom.training.engine import Engine
 from pixloom.training.folder import RunFolder, describe_environment, describe_machine, peak_memory_bytes
 from pixloom.training.history import History, truncate_after
 from pixloom.training.learner import Learner
-from pixloom.training.plan import Plan, digest, interval, load_examples, load_pictures, size_at, stage_ends
+from pixloom.training.plan import Plan, digest, load_examples, load_pictures
 from pixloom.training.report import write_report
+from pixloom.training.schedule import interval, size_at, stage_ends
 from pixloom.training.state import Progress, newest_checkpoint, save_checkpoint
 from pixloom.training.status import Status
 from pixloom.training.tensorboard import Writer, open_writer
