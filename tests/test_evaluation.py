@@ -2,7 +2,9 @@ import json
 import math
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,11 @@ from pixloom.config import InferenceConfig, TaskConfig
 from pixloom.data.sources import Listing, Record
 from pixloom.errors import ConfigError, DataError, OutputError
 from pixloom.evaluation import choose_records, evaluate
+from pixloom.evaluation.answers import ways
 from pixloom.evaluation.scorecard import GAP, Evaluation, ranked, save, strip, to_html, to_markdown
 from pixloom.images import to_model
 from pixloom.inference.translator import Translator
+from pixloom.metrics import distribution, judging
 from pixloom.metrics.judging import Estimate
 from pixloom.metrics.paired import psnr
 from pixloom.modelfile import ModelDescription, describe_generator, save_model
@@ -291,3 +295,27 @@ def test_the_page_stands_alone_and_escapes_names(evaluation):
     text = "".join(page.text)
     assert all(name in text for name in NAMES)
     assert 'data-value="Infinity"' in html
+
+
+def test_from_class_to_class_every_real_picture_counts_once():
+    """Examples that ask for the same class may be shown the same picture, which beside itself would bias the distance."""
+    rng = torch.Generator().manual_seed(0)
+    pictures, made = torch.randn(8, 5, generator=rng), torch.randn(20, 5, generator=rng)
+    rows = [{"id": str(number), "target_accuracy, label": 1.0} for number in range(20)]
+    shown = pictures[torch.arange(20) % 8]
+    verdict = judging.Verdict({}, {}, rows, {}, real=shown, fake=made)
+
+    class Shown(list):
+        """Examples as ``ways`` reads them."""
+
+        pictures = SimpleNamespace(records=[SimpleNamespace(id=row["id"], label="cat") for row in rows])
+
+    examples = Shown(SimpleNamespace(id=row["id"], shown=SimpleNamespace(given={"label": "dog"})) for row in rows)
+    jaxtyping.config.update("jaxtyping_disable", True)  # what is handed in is no network and no folder of pictures
+    try:
+        found = ways(verdict, examples, judges=judging.Judges(features=SimpleNamespace(spec=SimpleNamespace(kid="kid"))))
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+    assert found["cat to dog"]["count"] == 20
+    assert found["cat to dog"]["kid"] == pytest.approx(distribution.kid(pictures, made).value)
+    assert found["cat to dog"]["kid"] < distribution.kid(shown, made).value

@@ -194,6 +194,8 @@ def test_objects_take_the_look_of_their_reference_and_the_ground_keeps_its_own(t
     assert moved[ids[..., 0] == 300].mean() > 3 * moved[ids[..., 0] == 0].mean()  # at 16 px the encoder sees both objects everywhere
     with pytest.raises(ImageError, match="another size"):
         translate(mask, given={"map": ids, "style": own[:-1]})
+    with pytest.raises(ConfigError, match=r"(?s)without a map of objects would have no effect.*--map"):
+        translate(mask, given={"style": own})
 
 
 def test_looks_need_objects_and_go_without_chance(tmp_path):

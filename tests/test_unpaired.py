@@ -107,6 +107,7 @@ def test_both_directions_are_in_the_model(tmp_path, capsys):
         outputs[direction] = np.asarray(Image.open(out / "A0.png"))
     assert np.array_equal(outputs["AtoB"], np.asarray(there(str(picture))))
     assert np.array_equal(outputs["BtoA"], np.asarray(back(str(picture))))
+    assert f"pixloom translate {run} pictures/ --out back/ --direction BtoA" in console("describe", str(run)).out
     judged = evaluate(run, plan.config.data)
     assert {"cycle_l1", "target_accuracy, label"} <= judged.means.keys()
     assert list(judged.ways) == ["A to B"]
@@ -312,7 +313,7 @@ def test_parts_that_do_not_go_together(tmp_path, recipe, settings, word):
     assert word in str(caught.value)
 
 
-def test_two_of_several_collections_are_named(tmp_path, capsys):
+def test_two_of_several_collections_are_named(tmp_path):
     data = write_collections(tmp_path / "three", names=("day", "dusk", "night"), counts=(4, 4, 4))
     named = {"source_folder": "day", "target_folder": "night"}
     plan = make_plan(str(data), recipe_name="cyclegan", size=16, device="cpu", data_settings=named)
@@ -321,6 +322,14 @@ def test_two_of_several_collections_are_named(tmp_path, capsys):
     two = write_collections(tmp_path / "two", names=("day", "night"), counts=(4, 4))
     only_target = {"task": "stylize", "size": 16, "device": "cpu", "data_settings": {"target_folder": "day"}}
     assert make_plan(str(two), **only_target).task.to == "day"
+    shouted = make_plan(
+        str(data), recipe_name="cut", size=16, device="cpu", data_settings={"source_folder": "Day", "target_folder": "NIGHT"}
+    )
+    assert (shouted.task.to, shouted.task.origin) == ("night", "day")
+    with pytest.raises(ConfigError, match="both 'night' and 'day' are wanted"):
+        make_plan(str(data), recipe_name="cut", size=16, device="cpu", data_settings=named, settings={"task.options.to": "day"})
+    with pytest.raises(ConfigError, match="are both 'day'"):
+        make_plan(str(data), recipe_name="cut", size=16, device="cpu", data_settings={"source_folder": "day", "target_folder": "Day"})
     with pytest.raises(ConfigError, match=r"(?s)target_folder would have no effect.*makes its targets"):
         make_plan(str(two), **{**only_target, "task": "colorize"})
     with pytest.raises(ConfigError, match=r"(?s)target_folder would have no effect.*takes all classes"):

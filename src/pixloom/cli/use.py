@@ -93,12 +93,15 @@ def describe(model: Path) -> None:
     """Print a model's card."""
     from pixloom.inference.choice import find_model
     from pixloom.inference.onnxfile import read_export
-    from pixloom.modelfile import model_card, read_description
+    from pixloom.modelfile import BACK, model_card, read_description
 
     found = find_model(model)
     description = read_export(found).description if found.is_file() else read_description(found)[0]
     card = model_card(description).partition("\n---\n")[2].strip()
     typer.echo(card.replace("THIS_FOLDER", str(model)))
+    if (found / BACK).is_dir():
+        other = "AtoB" if _own_direction(description.task.model_dump()) == "BtoA" else "BtoA"
+        typer.echo(f"\nIt translates back, too: pixloom translate {model} pictures/ --out back/ --direction {other}")
 
 
 def _towards(model: Path, direction: str | None) -> Path:
@@ -124,13 +127,18 @@ def _towards(model: Path, direction: str | None) -> Path:
     else:
         described = (model / "config.json").is_file()
         task = json.loads((model / "config.json").read_text(encoding="utf-8")).get("task") or {} if described else {}
-    to = (task.get("options") or {}).get("to")
-    own = task.get("direction") or ("BtoA" if str(to).casefold() == "a" else "AtoB")
+    own = _own_direction(task)
     if model.is_file() and direction != own:
         raise ConfigError(
             "an exported file holds one direction", why=f"this one goes {own}", fix="export the other: pixloom export RUN/model/back"
         )
     return model if direction == own else find_model(model, back=True)
+
+
+def _own_direction(task: Mapping[str, Any]) -> str:
+    """The direction of a model by its task; of two collections A and B the one that leads to what is wanted."""
+    to = (task.get("options") or {}).get("to")
+    return task.get("direction") or ("BtoA" if str(to).casefold() == "a" else "AtoB")
 
 
 def _check_samples(samples: int, translator: Any) -> None:

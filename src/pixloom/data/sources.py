@@ -255,6 +255,8 @@ def _pictures(request: Request) -> Listing:
     names = [name for name in (request.data.source_folder, request.data.target_folder) if name]
     for name in names:
         _require_side(request, name)
+    if len(names) == 2 and names[0].casefold() == names[1].casefold():
+        raise ConfigError(f"source and target folder are both '{names[0]}'", fix="name two folders")
     if request.data.source_folder:  # a target alone says what is wanted, of all that is there
         request = replace(request, pictures=tuple(path for path in request.pictures if place(path, names).side is not None))
     return _listing(request, "pictures", _singles(request, sides=False))

@@ -78,7 +78,7 @@ def found_again(translator: Translator, back: Translator | None, examples: Examp
 
 def ways(verdict: Verdict, examples: Examples, *, judges: Judges) -> dict[str, dict[str, float]]:
     """The means of the rows from each class to each, "cat to dog", and the KID of the predictions to the real pictures of the class asked
-    for, where there are at least ``LEAST_FOR_SETS`` of both; nothing where pictures have no classes.
+    for, each once, where there are at least ``LEAST_FOR_SETS`` of both; nothing where pictures have no classes.
     """
     own = {record.id: record.label for record in examples.pictures.records}
     wanted = {example.id: example.shown.given.get("label") for example in examples}
@@ -97,9 +97,12 @@ def _kid(verdict: Verdict, *, real: Sequence[int], fake: Sequence[int], judges: 
     if judges.features is None or verdict.real is None or verdict.fake is None:
         return {}
     complete = len(verdict.real) == len(verdict.fake) == len(verdict.rows)
-    if not complete or min(len(real), len(fake)) < LEAST_FOR_SETS:
+    if not complete:
         return {}
-    return {judges.features.spec.kid: kid(verdict.real[list(real)], verdict.fake[list(fake)]).value}
+    targets = torch.unique(verdict.real[list(real)], dim=0)
+    if min(len(targets), len(fake)) < LEAST_FOR_SETS:
+        return {}
+    return {judges.features.spec.kid: kid(targets, verdict.fake[list(fake)]).value}
 
 
 def spread(examples: Examples) -> Iterator[Example]:

@@ -36,6 +36,10 @@ class Beside:
         for name in sorted(given.difference(self.task.takes, self.task.optional, self.conditions.names)):
             option = {"attributes": "attribute", "style": "reference"}.get(name, name)
             raise ConfigError(f"the task '{self.task.name}' takes no {name}, as it was learnt", fix=f"leave --{option} out")
+        if "style" in given and self.conditions.tensors.get("style") == "look" and "map" not in given:
+            raise ConfigError(
+                "a reference without a map of objects would have no effect", why="it shows the look of each object", fix="give --map too"
+            )
         stated = [*self.task.wanted(), *(name for name in self.conditions.names if name in given)]
         self.conditions.check(stated)
         if self.task.between and not stated:

@@ -135,7 +135,7 @@ def adversarial_weights(losses: LossConfig, critic: nn.Module) -> dict[str, floa
         penalty = 10.0 if losses.adversarial == "wasserstein" else 0.0
     if (penalty or losses.r1_gamma or losses.r2_gamma) and has_batch_norm(critic):
         raise ConfigError(
-            "the gradient penalty does not work on a critic with batch norm",
+            "a penalty on its gradient does not work on a critic with batch norm",
             why="batch norm couples the pictures of a batch (Gulrajani et al. 2017, section 4)",
             fix="--set critic.options.norm=instance, or leave losses.gradient_penalty_weight, losses.r1_gamma and losses.r2_gamma at 0",
         )

@@ -96,7 +96,10 @@ def _idle_loss(name: str, config: RunConfig) -> str | None:
         "adversarial": critic == "segmenting" and "the critic 'segmenting' has a game of its own",
         "slopes": not (losses.r1_gamma or losses.r2_gamma) and "losses.r1_gamma and losses.r2_gamma are 0",
         "slope_share": (not (losses.r1_gamma or losses.r2_gamma) and "losses.r1_gamma and losses.r2_gamma are 0")
-        or (config.training.batch_size == 1 and "a batch is one picture"),
+        or (
+            max(1, round(losses.slope_share * config.training.batch_size)) == config.training.batch_size
+            and f"of a batch of {config.training.batch_size} that is the whole"
+        ),
         "augment": critic == "segmenting" and "the critic 'segmenting' reads labels off every pixel as it is",
         "nce_identity": losses.nce_weight == 0 and "losses.nce_weight is 0",
         "flip_equivariance": losses.nce_weight == 0 and "losses.nce_weight is 0",
@@ -163,6 +166,12 @@ def _check_size(config: RunConfig) -> None:
 
 def _check_batch(config: RunConfig) -> None:
     training = config.training
+    if training.decay != "linear" and training.decay_start >= 1:
+        raise ConfigError(
+            f"training.decay={training.decay} would have no effect",
+            why="the learning rate never falls: training.decay_start is 1",
+            fix="leave it out, or lower training.decay_start",
+        )
     if training.ema_share is not None and training.ema_halflife_images is None:
         raise ConfigError(
             f"training.ema_share={training.ema_share} would have no effect",

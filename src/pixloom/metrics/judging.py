@@ -266,7 +266,7 @@ def judge(
         raise ConfigError("there are no pictures to judge")
     if judges.features:
         real = torch.cat(reals) if reals else real
-    distances, floors, unable = set_distances(real, fakes, judges=judges, seed=seed)
+    distances, floors, unable = set_distances(real if judges.paired else distinct(real), fakes, judges=judges, seed=seed)
     means = {metric: estimate([row[metric] for row in rows if metric in row], seed=seed) for metric in _metrics(rows)}
     if summary is not None and total is not None:
         means = {metric: Estimate(value) for metric, value in summary(total).items()} | means
@@ -347,6 +347,11 @@ def set_distances(
         spec.frechet: real_floor(real, frechet, seed=seed),
     }
     return distances, floors, {}
+
+
+def distinct(features: Tensor | None) -> Tensor | None:
+    """Each picture once, where several examples were shown the same one: a picture beside itself would bias an unbiased distance."""
+    return None if features is None else torch.unique(features, dim=0)
 
 
 def estimate(values: Sequence[float], *, seed: int = 0, resamples: int = 1000) -> Estimate:

@@ -94,11 +94,7 @@ class Steering(nn.Module):
                 fix=f"--set conditions.style.code={noise_channels}",
             )
         if "look" in self.conditions and "objects" not in self.conditions:
-            raise ConfigError(
-                "there are no objects of which a look could be read",
-                why="no condition is a map of them",
-                fix="--condition map,style --set conditions.map.edges=true, or leave conditions.style.of_objects out",
-            )
+            raise no_objects()
         if "look" in self.conditions:
             self.look = LookEncoder(reference_channels, self.conditions["look"])
         if "style" in self.conditions:
@@ -253,6 +249,15 @@ def through(layer: nn.Module, maps: Tensor, modulation: Tensor | None) -> Tensor
 def stacked(source: Tensor, planes: Tensor | None) -> Tensor:
     """The source with planes on its channels, where there are any."""
     return source if planes is None else torch.cat([source, planes], 1)
+
+
+def no_objects() -> ConfigError:
+    """The error for looks of objects that are nowhere."""
+    return ConfigError(
+        "there are no objects of which a look could be read",
+        why="no condition is a map of them",
+        fix="--condition map,style --set conditions.map.edges=true, or leave conditions.style.of_objects out",
+    )
 
 
 def shrunk(condition: Condition) -> Condition:

@@ -56,6 +56,8 @@ class Stylize(Edit):
             )
         first, second = sorted(counts)
         to = self.to or (second if (first.casefold(), second.casefold()) == ("a", "b") else None)
+        if to is not None and to not in counts:  # folders are found whatever their case
+            to = next((name for name in counts if name.casefold() == to.casefold()), to)
         if to not in counts:
             what = "it is not clear which style is wanted" if to is None else f"there is no collection '{to}'"
             raise DataError(what, why=f"the folders are {first} and {second}", fix=f"--target {second}")

@@ -12,7 +12,7 @@ from pixloom.data.sources import Listing
 from pixloom.errors import ConfigError, nearest
 from pixloom.methods import method_of
 from pixloom.nets import GENERATORS
-from pixloom.nets.steering import SPATIAL
+from pixloom.nets.steering import SPATIAL, no_objects
 from pixloom.tasks import Task
 
 NOISE, NOISE_CHANNELS = "noise", 8
@@ -69,6 +69,8 @@ def _with_style(config: RunConfig, task: Task, channels: tuple[int, int | None])
     """The config with the channels of the pictures that a style is read off."""
     if "style" not in config.conditions:
         return config
+    if config.conditions["style"].get("of_objects") and not config.conditions.get("map", {}).get("edges"):
+        raise no_objects()
     if not config.conditions["style"].get("drawn") and option_of(config.generator, "noise_channels"):
         config = override(config, {"conditions.style.drawn": True})
     if config.conditions["style"].get("channels"):

@@ -30,8 +30,8 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: nn.Module, *, num_images: int, sound: Tensor, seen: int = 0) -> None:
-        """Move the average towards the network by one step of ``num_images`` after ``seen`` ones; not at all where ``sound`` is False."""
-        halflife = self.halflife_images if self.share is None else min(self.halflife_images, self.share * (seen + num_images))
+        """Move the average towards the network by one step of ``num_images``, the last of ``seen``; not at all where ``sound`` is False."""
+        halflife = self.halflife_images if self.share is None else min(self.halflife_images, self.share * seen)
         weight = (1 - 0.5 ** (num_images / halflife)) * sound
         ours, theirs = self.network.state_dict(), network.state_dict()
         for name, average in ours.items():

@@ -98,7 +98,7 @@ class Learner:
             buffer.copy_(torch.where(result.sound, buffer, former))
         if train_generator and self.ema is not None:
             num_images = self.config.training.batch_size * self.config.training.num_critic
-            self.ema.update(self.generator, num_images=num_images, seen=self.seen, sound=result.sound)
+            self.ema.update(self.generator, num_images=num_images, seen=self.seen + self.config.training.batch_size, sound=result.sound)
         return result
 
     @property

@@ -254,7 +254,12 @@ def _towards(config: RunConfig) -> RunConfig:
             why=f"the task '{task.name}' {'takes all classes' if task.between else 'makes its targets from the sources'}",
             fix="leave --target out",
         )
-    return config if config.task.options.get("to") else override(config, {"task.options.to": wanted})
+    asked = config.task.options.get("to")
+    if asked is not None and str(asked).casefold() != wanted.casefold():
+        raise ConfigError(
+            f"both '{wanted}' and '{asked}' are wanted", why="--target and task.options.to differ", fix="leave one of them out"
+        )
+    return override(config, {"task.options.to": wanted})
 
 
 def _per_pass(config: RunConfig, task: Task, records: Sequence[Record]) -> int:
