@@ -38,7 +38,7 @@ def auto(size: int) -> RunConfig:
 
     A residual U-shape (``nets.residual``) and a critic of the same blocks; real and made pictures of one source are compared (relativistic
     pairing, Huang et al., "R3GAN", 2024), R1 and R2 by differences at a quarter of every batch, paired augmentation of half of what the
-    critic sees, L1 x 20; batch 8, Adam 3e-4 (0.5, 0.99), the rate flat and then half a cosine to zero; the generator's average has a
+    critic sees, L1 x 20; batch 4, Adam 1e-3 (0.5, 0.99), the rate flat and then half a cosine to zero; the generator's average has a
     half-life of 5 % of the images seen, so a run may be stopped whenever one likes.
 
     Score to expect: docs/log.md has the runs that it was chosen by, beside pix2pix given the same time; no published one.
@@ -53,15 +53,15 @@ def auto(size: int) -> RunConfig:
             adversarial="relativistic",
             pixel_weight=20.0,
             critic_weight=1.0,
-            r1_gamma=1.0,
-            r2_gamma=1.0,
+            r1_gamma=20.0,
+            r2_gamma=20.0,
             slopes="difference",
             slope_share=0.25,
             augment=0.5,
         ),
-        generator_optimizer=OptimizerConfig(learning_rate=3e-4, beta2=0.99),
-        critic_optimizer=OptimizerConfig(learning_rate=3e-4, beta2=0.99),
-        training=TrainingConfig(batch_size=8, decay_start=0.6, decay="cosine", ema_halflife_images=10_000.0, ema_share=0.05),
+        generator_optimizer=OptimizerConfig(learning_rate=1e-3, beta2=0.99),
+        critic_optimizer=OptimizerConfig(learning_rate=1e-3, beta2=0.99),
+        training=TrainingConfig(batch_size=4, decay_start=0.6, decay="cosine", ema_halflife_images=10_000.0, ema_share=0.05),
     )
 
 
