@@ -25,6 +25,7 @@ from pixloom.errors import ConfigError, DataError
 from pixloom.losses.classes import classification
 from pixloom.nets import CRITICS, GENERATORS, build
 from pixloom.nets import layers as L
+from pixloom.nets.residual import Silent
 from pixloom.nets.steering import GUESSED, SPATIAL, Steering
 from pixloom.shapes import Judgement
 from pixloom.training.plan import load_pictures, make_plan
@@ -80,12 +81,17 @@ def records(**states: list[object]) -> list[Record]:
 def test_a_condition_changes_the_output_and_gets_a_gradient(name, kind, injection):
     if name == "spade" and injection != "planes":
         pytest.skip("it has one way only")
+    if name == "residual_unet" and injection == "adain":
+        pytest.skip("it has no instance norm")
     kinds = [kind, "map"] if injection == "spade" and kind not in SPATIAL else [kind]
     if injection in ("film", "adain") and kind in SPATIAL:
         kinds = [kind, "label"]
     blind = name in ("resnet", "enhancer") and injection == "planes" and kind not in SPATIAL
     network = generator(name, kinds, injection, **({"norm": "group"} if blind else {}))
     L.initialize(network, gain=0.1)
+    for module in network.modules():
+        if isinstance(module, Silent):  # what begins with nothing shows nothing
+            torch.nn.init.normal_(module.weight, 0.0, 0.1)
     x = torch.rand(2, 3, 32, 32) * 2 - 1
     condition = {other: stated(other) for other in kinds}
     if kind != "text":

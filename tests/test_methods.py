@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from make_golden import steps_of
 from pixloom.config import override
-from pixloom.errors import ConfigError
+from pixloom.errors import ConfigError, ModelError
 from pixloom.losses.contrastive import patch_nce
 from pixloom.losses.features import feature_matching
 from pixloom.losses.latent import kl_to_normal, mode_seeking
@@ -26,8 +26,8 @@ from pixloom.methods.augment import augmented, draw, recoloured
 from pixloom.methods.base import Outputs
 from pixloom.methods.check import check_config
 from pixloom.methods.side import Side
-from pixloom.metrics.backbones import vgg16
-from pixloom.metrics.features import Perception
+from pixloom.metrics.backbones import vgg16, vgg19
+from pixloom.metrics.features import PERCEPTIONS, Perception
 from pixloom.metrics.weights import VGG16
 from pixloom.nets.team import Team, acting, returning
 from pixloom.recipes import RECIPES
@@ -234,6 +234,38 @@ def test_a_perceptual_term_sees_with_a_frozen_network(tmp_path, monkeypatch):
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in playing.generator.parameters())
     plain = learner(tiny("pix2pix", losses__perceptual_normalised=False, **settings)).method.extract(given.target)
     assert not torch.allclose(plain[0], seen(given.target)[0])
+
+
+@pytest.mark.parametrize("name", PERCEPTIONS)
+def test_every_network_can_be_seen_with_by_its_name_or_its_path(name, tmp_path):
+    file, construct = PERCEPTIONS[name]
+    torch.manual_seed(0)
+    save_file(construct().state_dict(), tmp_path / file)
+    elsewhere = tmp_path / "mine.safetensors"
+    elsewhere.write_bytes((tmp_path / file).read_bytes())
+    pictures = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    by_name, by_path = (Perception(chosen, folder=tmp_path) for chosen in (name, str(elsewhere)))
+    assert [maps.shape[1] for maps in by_name(pictures)] == list(by_name.trunk.widths)
+    for mine, other in zip(by_name(pictures), by_path(pictures), strict=True):
+        assert torch.equal(mine, other)
+    as_it_is = Perception(name, normalised=False, folder=tmp_path)(pictures)
+    assert torch.equal(by_name(pictures)[0], as_it_is[0]) == (name == "inception")
+    moving = pictures.clone().requires_grad_()
+    by_name(moving)[-1].square().sum().backward()
+    assert moving.grad.abs().max() > 0
+    small = by_name.smallest - 1
+    with pytest.raises(ConfigError, match="cannot look at pictures of less than"):
+        by_name(pictures[..., :small, :small])
+
+
+def test_a_file_of_other_weights_is_refused(tmp_path):
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ModelError, match=r"(?s)no known network has these weights.*vgg19"):
+        Perception(str(tmp_path / "x.safetensors"))
+    with pytest.raises(ConfigError, match=r"(?s)no network 'nothing.pth'.*path of its weights"):
+        Perception("nothing.pth")
+    torch.save(vgg19().state_dict(), tmp_path / "vgg19-mine.pth")
+    assert Perception(str(tmp_path / "vgg19-mine.pth")).trunk.taps == (1, 6, 11, 20, 29)  # the first ReLU of each size
 
 
 def test_feature_matching_is_a_mean_over_layers_and_scales():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -61,7 +62,7 @@ def _check_losses(config: RunConfig) -> None:
         ("pixel", losses.pixel, PIXEL),
         ("perceptual", losses.perceptual, PERCEPTIONS),
     ):
-        if name not in table:
+        if name not in table and not (key == "perceptual" and Path(name).expanduser().is_file()):
             raise ConfigError(f"losses.{key} cannot be '{name}'", fix=nearest(name, table))
     if config.critic is not None and losses.adversarial_weight == 0:
         raise ConfigError(
@@ -89,7 +90,8 @@ def _idle_loss(name: str, config: RunConfig) -> str | None:
         "classification_weight": conditioning != "classifier" and "the critic has no classifier (critic.options.conditioning)",
         "pixel": losses.pixel_weight == 0 and "losses.pixel_weight is 0",
         "perceptual": losses.perceptual_weight == 0 and "losses.perceptual_weight is 0",
-        "perceptual_normalised": losses.perceptual_weight == 0 and "losses.perceptual_weight is 0",
+        "perceptual_normalised": (losses.perceptual_weight == 0 and "losses.perceptual_weight is 0")
+        or (losses.perceptual == "inception" and "that network takes pictures as they are"),
         "kl_weight": not (noise and "style" in config.conditions) and "there is no code: that needs the conditions style and noise",
         "mode_seeking_weight": not noise and "there is no noise: --condition noise",
         "attention_weight": config.generator.name != "ugatit" and f"the generator '{config.generator.name}' has no class activation",

@@ -89,6 +89,19 @@ def vgg16() -> Trunk:
     )
 
 
+def vgg19() -> Trunk:
+    """VGG-19 up to relu5_1, tapped at the first ReLU of each of its five sizes: what pix2pixHD and SPADE see with."""
+    layers: list[nn.Module] = []
+    channels, taps, widths = 3, [], (64, 128, 256, 512, 512)
+    for width, count in zip(widths, (2, 2, 4, 4, 1), strict=True):
+        taps.append(len(layers) + 1)
+        for _ in range(count):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        layers.append(nn.MaxPool2d(2, 2))
+    return Trunk(*layers[:-1], taps=tuple(taps), widths=widths, smallest=16)
+
+
 class ConvReLU(nn.Conv2d):
     """A convolution with bias (batch norm folded in) and ReLU."""
 
@@ -142,6 +155,31 @@ def inception(dim: int) -> nn.Sequential:
         ],
     }
     return nn.Sequential(OrderedDict(layer for depth, layers in parts.items() if depth <= dim for layer in layers))
+
+
+class InceptionTrunk(nn.Sequential):
+    """The FID's Inception v3 up to its 35 x 35 grid, that returns the activations of 64, 192 and 288 channels; 27 pixels a side and more.
+
+    Attributes:
+        taps: the layers whose activations are returned.
+        widths: their channels.
+        smallest: least height and width of a picture.
+    """
+
+    taps, widths, smallest = ("Conv2d_2b_3x3", "Conv2d_4a_3x3", "Mixed_5d"), (64, 192, 288), 27
+
+    def __init__(self) -> None:
+        names = dict(inception(768).named_children())
+        super().__init__(OrderedDict((name, layer) for name, layer in names.items() if name[:7] not in ("Mixed_6",)))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """The tapped activations of RGB pictures in [-1, 1]."""
+        tapped = []
+        for name, layer in self.named_children():
+            images = layer(images)
+            if name in self.taps:
+                tapped.append(images)
+        return tapped
 
 
 def _average() -> nn.AvgPool2d:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from pixloom import shapes
-from pixloom.errors import ConfigError, nearest
+from pixloom.errors import ConfigError, ModelError, nearest
 from pixloom.files import checksum
-from pixloom.metrics.backbones import Trunk, alexnet, inception, squeezenet, vgg16
+from pixloom.metrics.backbones import InceptionTrunk, Trunk, alexnet, inception, squeezenet, vgg16, vgg19
 from pixloom.metrics.weights import (
     ALEXNET,
     HEADS,
     INCEPTION,
     SQUEEZENET,
     VGG16,
+    VGG19,
     find_weights,
     import_weights,
     load_into,
@@ -36,15 +38,44 @@ LPIPS_NETS: dict[str, tuple[str, Callable[[], Trunk]]] = {"squeeze": (SQUEEZENET
 """The networks LPIPS can look through: file of weights and constructor."""
 
 
-PERCEPTIONS: dict[str, tuple[str, Callable[[], Trunk]]] = {**LPIPS_NETS, "vgg16": (VGG16, vgg16)}
+PERCEPTIONS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
+    **LPIPS_NETS,
+    "vgg16": (VGG16, vgg16),
+    "vgg19": (VGG19, vgg19),
+    "inception": (INCEPTION, InceptionTrunk),
+}
 """The networks that a perceptual term can look through: file of weights and constructor."""
+
+
+def perception_of(name: str, *, folder: Path | str | None = None) -> tuple[Path, nn.Module]:
+    """The file of weights and the network of a name in :data:`PERCEPTIONS`, or of the path of a file that holds one of them.
+
+    Raises:
+        ConfigError: no such network, or no such file.
+        DependencyError: the weights of that name are not here.
+        ModelError: the file holds none of these networks.
+    """
+    if name in PERCEPTIONS:
+        file, construct = PERCEPTIONS[name]
+        path = need_weights(file, folder=folder)
+        return path, load_into(construct(), load_weights(path), where=path)
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"there is no network '{name}' to see with", fix=f"{nearest(name, PERCEPTIONS)}, or the path of its weights")
+    state = load_weights(path)
+    with torch.device("meta"):
+        outlines = {known: construct().state_dict() for known, (_, construct) in PERCEPTIONS.items()}
+    for known in sorted(outlines, key=lambda known: -len(outlines[known])):  # VGG-16 to relu2_2 is within VGG-19, too
+        if all(key in state and state[key].shape == value.shape for key, value in outlines[known].items()):
+            return path, load_into(PERCEPTIONS[known][1](), state, where=path)
+    raise ModelError("no known network has these weights", where=path, fix=f"give those of {', '.join(PERCEPTIONS)}")
 
 
 class Perception(nn.Module):
     """What a frozen network that was trained on photographs sees in pictures; gradients flow to them.
 
     Args:
-        name: a name in :data:`PERCEPTIONS`.
+        name: a name in :data:`PERCEPTIONS`, or the path of such a network's weights.
         normalised: pictures are shown as it was trained, with ImageNet's mean and deviation; else in [-1, 1], as pix2pixHD and SPADE do.
         folder: where to look first for the weights.
 
@@ -55,12 +86,10 @@ class Perception(nn.Module):
 
     def __init__(self, name: str, *, normalised: bool = True, folder: Path | str | None = None) -> None:
         super().__init__()
-        if name not in PERCEPTIONS:
-            raise ConfigError(f"there is no network '{name}' to see with", fix=nearest(name, PERCEPTIONS))
-        file, construct = PERCEPTIONS[name]
-        path = need_weights(file, folder=folder)
-        self.name, self.normalised = name, normalised
-        self.trunk = load_into(construct(), load_weights(path), where=path)
+        _, trunk = perception_of(name, folder=folder)
+        self.name, self.trunk = name, trunk
+        self.normalised = normalised and not isinstance(trunk, InceptionTrunk)  # which was trained on [-1, 1] as it is
+        self.smallest = int(cast(int, trunk.smallest))
 
     def forward(self, images: shapes.Images) -> list[Tensor]:
         """The activations of its layers.
@@ -71,8 +100,8 @@ class Perception(nn.Module):
         Raises:
             ConfigError: pictures of other channel counts, or too small for the network.
         """
-        if min(images.shape[-2:]) < self.trunk.smallest:
-            raise ConfigError(f"the network '{self.name}' cannot look at pictures of less than {self.trunk.smallest} pixels a side")
+        if min(images.shape[-2:]) < self.smallest:
+            raise ConfigError(f"the network '{self.name}' cannot look at pictures of less than {self.smallest} pixels a side")
         activations: list[Tensor] = self.trunk(_normalised(images) if self.normalised else _rgb(images))
         return activations
 

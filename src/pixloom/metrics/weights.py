@@ -15,11 +15,12 @@ from torch import Tensor
 
 from pixloom.errors import DependencyError, ModelError
 from pixloom.files import cache_folder
-from pixloom.metrics.backbones import alexnet, inception, squeezenet, vgg16
+from pixloom.metrics.backbones import alexnet, inception, squeezenet, vgg16, vgg19
 
 SQUEEZENET = "squeezenet1_1_features_torchvision.safetensors"
 ALEXNET = "alexnet_features_torchvision.safetensors"
 VGG16 = "vgg16_features_relu2_2_torchvision.safetensors"
+VGG19 = "vgg19_features_relu5_1_torchvision.safetensors"
 HEADS = "lpips_heads_v0.1.safetensors"
 INCEPTION = "inception_v3_2015_trunk_mixed7a_fp16.safetensors"
 
@@ -75,14 +76,18 @@ def need_weights(name: str, *, folder: Path | str | None = None) -> Path:
 
 
 def load_weights(path: Path) -> State:
-    """The tensors of a safetensors file in single precision.
+    """The tensors of a safetensors file, or of one that torch wrote (read with the restricted loader), in single precision.
 
     Raises:
         ModelError: the file is damaged.
     """
     try:
-        return {name: tensor.float() for name, tensor in safetensors.torch.load_file(path).items()}
-    except (OSError, safetensors.SafetensorError) as error:
+        if path.suffix == ".safetensors":
+            tensors = safetensors.torch.load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: tensor.float() for name, tensor in tensors.items()}
+    except (OSError, EOFError, RuntimeError, AttributeError, TypeError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
         raise ModelError("cannot read the weights", where=path, why=str(error), fix="fetch the file again") from error
 
 
@@ -151,6 +156,10 @@ def _from_vgg16(state: State) -> State:
     return dict(load_into(vgg16(), state).state_dict())
 
 
+def _from_vgg19(state: State) -> State:
+    return dict(load_into(vgg19(), state).state_dict())
+
+
 def _from_heads(net: str) -> Callable[[State], State]:
     return lambda state: {f"{net}.{name.split('.')[0]}.weight": state[name] for name in state}
 
@@ -175,6 +184,7 @@ PUBLISHED = {
     "squeezenet1_1-b8a52dc0.pth": Published("https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", SQUEEZENET, _from_squeezenet),
     "alexnet-owt-7be5be79.pth": Published("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", ALEXNET, _from_alexnet),
     "vgg16-397923af.pth": Published("https://download.pytorch.org/models/vgg16-397923af.pth", VGG16, _from_vgg16),
+    "vgg19-dcbb9e9d.pth": Published("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", VGG19, _from_vgg19),
     "squeeze.pth": Published(f"{_LPIPS}/squeeze.pth", HEADS, _from_heads("squeeze")),
     "alex.pth": Published(f"{_LPIPS}/alex.pth", HEADS, _from_heads("alex")),
     "pt_inception-2015-12-05-6726825d.pth": Published(
