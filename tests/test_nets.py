@@ -133,6 +133,7 @@ def test_critics_return_features_outermost_first(name):
     assert len(logits) == len(features) == (2 if name == "multiscale" else 1)
     patch = [4, 8, 16]
     widths = {"patch": patch, "pixel": [4, 8], "image": [4, 8, 16, 32], "multiscale": patch, "segmenting": [4, 4, 8, 4, 4, 2]}
+    widths["residual"] = [2, 4, 8]
     for scale, (verdict, stages) in enumerate(zip(logits, features, strict=True)):
         assert [maps.shape[1] for maps in stages] == widths[name]
         if name != "segmenting":
