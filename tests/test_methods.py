@@ -374,7 +374,7 @@ def test_the_critic_is_shown_pictures_of_earlier_steps():
         ("cut", {"generator.name": "unet", "generator.options.depth": 4}, "can be looked at"),
         ("starganv2", {"generator.name": "shuffle", "conditions.label": {"names": ["a", "b"]}}, "maps noise"),
         ("pix2pix", {"losses.r1_gamma": 1.0}, "batch norm"),
-        ("pix2pix", {"losses.perceptual": "vgg61"}, "vgg16"),
+        ("pix2pix", {"losses.perceptual": "vgg61"}, "vgg1"),
         ("pix2pix", {"losses.perceptual": "vgg16"}, "perceptual_weight is 0"),
     ],
 )
