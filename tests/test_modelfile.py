@@ -29,6 +29,7 @@ SMALL = {
     "shuffle": {"width": 4, "blocks": 1},
     "enhancer": {"halvings": 2, "blocks": 1, "local_blocks": 1, "width": 4},
     "spade": {"levels": 3, "width": 4, "hidden": 8},
+    "residual_unet": {"halvings": 2, "width": 4},
 }
 
 
@@ -63,6 +64,8 @@ def model(tmp_path) -> Path:
 def test_every_generator_comes_back_as_it_was(name, options, tmp_path):
     if name == "spade":
         options = {key: value for key, value in options.items() if key != "injection"}  # it has one way only
+    if name == "residual_unet" and "norm" in options:
+        pytest.skip("it has no norm")
     network = trained(name, **options)
     description = describe(name, network)
     save_model(tmp_path / "ein Modell", generator=network, description=description)

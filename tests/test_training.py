@@ -488,7 +488,7 @@ def test_previews_of_a_time_that_was_gone_back_on_are_removed(stopped):
 
 def test_ema_counts_the_images_of_every_critic_step(pairs, monkeypatch):
     seen = []
-    monkeypatch.setattr(Ema, "update", lambda self, network, *, num_images, sound: seen.append(num_images))
+    monkeypatch.setattr(Ema, "update", lambda self, network, *, num_images, **more: seen.append(num_images))
     config = tiny_config(pairs, training__num_critic=3, training__batch_size=2, training__ema_halflife_images=5.0)
     learner = Learner(config, channels=(1, 3), engine=Engine(config))
     for step in range(6):
