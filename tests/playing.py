@@ -8,6 +8,7 @@ import torch
 
 from pixloom.config import RunConfig, override
 from pixloom.data.batch import Batch
+from pixloom.nets.residual import Silent
 from pixloom.recipes import recipe
 from pixloom.training.engine import Engine
 from pixloom.training.learner import Learner
@@ -51,6 +52,13 @@ TINY: dict[str, dict[str, Any]] = {
 COLLECTIONS = ("cyclegan", "cut", "fastcut", "sincut", "ugatit")
 DOMAINS = ("stargan", "starganv2")
 PAIRED = ("auto", "pix2pix", "pix2pixhd", "spade", "bicycle")
+
+
+def wake(network: torch.nn.Module, *, gain: float = 0.3) -> None:
+    """Give the convolutions that begin with nothing something to do."""
+    for module in network.modules():
+        if isinstance(module, Silent):
+            torch.nn.init.normal_(module.weight, 0.0, gain)
 
 
 def tiny(name: str, **settings: Any) -> RunConfig:

@@ -25,10 +25,10 @@ from pixloom.errors import ConfigError, DataError
 from pixloom.losses.classes import classification
 from pixloom.nets import CRITICS, GENERATORS, build
 from pixloom.nets import layers as L
-from pixloom.nets.residual import Silent
 from pixloom.nets.steering import GUESSED, SPATIAL, Steering
 from pixloom.shapes import Judgement
 from pixloom.training.plan import load_pictures, make_plan
+from playing import wake
 
 NOWHERE = Path("x.png")
 SMALL = {
@@ -89,9 +89,7 @@ def test_a_condition_changes_the_output_and_gets_a_gradient(name, kind, injectio
     blind = name in ("resnet", "enhancer") and injection == "planes" and kind not in SPATIAL
     network = generator(name, kinds, injection, **({"norm": "group"} if blind else {}))
     L.initialize(network, gain=0.1)
-    for module in network.modules():
-        if isinstance(module, Silent):  # what begins with nothing shows nothing
-            torch.nn.init.normal_(module.weight, 0.0, 0.1)
+    wake(network, gain=0.1)
     x = torch.rand(2, 3, 32, 32) * 2 - 1
     condition = {other: stated(other) for other in kinds}
     if kind != "text":

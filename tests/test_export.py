@@ -34,7 +34,7 @@ from pixloom.inference.translator import Translator
 from pixloom.modelfile import DESCRIPTION, WEIGHTS, ModelDescription, describe_generator, load_model, save_model
 from pixloom.nets import build
 from pixloom.nets.layers import Dropout, initialize, set_noise_seed
-from pixloom.nets.residual import Silent
+from playing import wake
 
 NETWORKS = {
     # Every kind of input that a generator has: a picture, noise, and dropout that stays on.
@@ -88,9 +88,7 @@ def save(folder: Path, name: str, *, channels: tuple[int, int] = (3, 3), task: s
     torch.manual_seed(0)
     network = build(name, options, source_channels=channels[0], target_channels=channels[1])
     initialize(network, gain=0.2)
-    for module in network.modules():
-        if isinstance(module, Silent):
-            torch.nn.init.normal_(module.weight, 0.0, 0.2)
+    wake(network, gain=0.2)
     network.train()(torch.rand(2, channels[0], 128, 64), None, torch.randn(2, network.noise_channels) if network.noise_channels else None)
     described = ModelDescription(TaskConfig(name=task), describe_generator(name, network), inference, size=size, recipe="test")
     if options.get("conditions"):

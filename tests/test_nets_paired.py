@@ -13,8 +13,8 @@ from pixloom.errors import ConfigError
 from pixloom.nets import build
 from pixloom.nets import layers as L
 from pixloom.nets.layers import initialize
-from pixloom.nets.residual import Silent
 from pixloom.nets.spade import LabelNorm
+from playing import wake
 
 SMALL = {
     "residual_unet": {"halvings": 2, "width": 8},
@@ -492,9 +492,7 @@ def loud(name, **options):
     """With blocks that do something, which they learn only."""
     network = small(name, **options)
     initialize(network)
-    for module in network.modules():
-        if isinstance(module, Silent):
-            nn.init.normal_(module.weight, 0.0, 0.3)
+    wake(network)
     return network
 
 

@@ -15,7 +15,7 @@ from pixloom.images import Picture, to_model
 from pixloom.inference.translator import Translator, translates_back
 from pixloom.metrics.distribution import kid
 from pixloom.metrics.features import LPIPS
-from pixloom.metrics.judging import LEAST_FOR_SETS, Estimate, Judges, Verdict, estimate
+from pixloom.metrics.judging import LEAST_FOR_SETS, Estimate, Judges, Verdict, distinct, estimate
 
 if TYPE_CHECKING:
     from pixloom.evaluation import Example, Examples
@@ -96,10 +96,9 @@ def _kid(verdict: Verdict, *, real: Sequence[int], fake: Sequence[int], judges: 
     """The KID between some targets and some predictions; nothing where they are few, or some were too small to be looked at."""
     if judges.features is None or verdict.real is None or verdict.fake is None:
         return {}
-    complete = len(verdict.real) == len(verdict.fake) == len(verdict.rows)
-    if not complete:
+    if not len(verdict.real) == len(verdict.fake) == len(verdict.rows):
         return {}
-    targets = torch.unique(verdict.real[list(real)], dim=0)
+    targets = distinct(verdict.real[list(real)])
     if min(len(targets), len(fake)) < LEAST_FOR_SETS:
         return {}
     return {judges.features.spec.kid: kid(targets, verdict.fake[list(fake)]).value}

@@ -169,8 +169,8 @@ class InceptionTrunk(nn.Sequential):
     taps, widths, smallest = ("Conv2d_2b_3x3", "Conv2d_4a_3x3", "Mixed_5d"), (64, 192, 288), 27
 
     def __init__(self) -> None:
-        names = dict(inception(768).named_children())
-        super().__init__(OrderedDict((name, layer) for name, layer in names.items() if name[:7] not in ("Mixed_6",)))
+        layers = inception(768).named_children()
+        super().__init__(OrderedDict((name, layer) for name, layer in layers if not name.startswith("Mixed_6")))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The tapped activations of RGB pictures in [-1, 1]."""

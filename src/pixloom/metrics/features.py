@@ -47,8 +47,8 @@ PERCEPTIONS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
 """The networks that a perceptual term can look through: file of weights and constructor."""
 
 
-def perception_of(name: str, *, folder: Path | str | None = None) -> tuple[Path, nn.Module]:
-    """The file of weights and the network of a name in :data:`PERCEPTIONS`, or of the path of a file that holds one of them.
+def perception_of(name: str, *, folder: Path | str | None = None) -> nn.Module:
+    """The network of a name in :data:`PERCEPTIONS`, or of the path of a file with the weights of one of them.
 
     Raises:
         ConfigError: no such network, or no such file.
@@ -58,7 +58,7 @@ def perception_of(name: str, *, folder: Path | str | None = None) -> tuple[Path,
     if name in PERCEPTIONS:
         file, construct = PERCEPTIONS[name]
         path = need_weights(file, folder=folder)
-        return path, load_into(construct(), load_weights(path), where=path)
+        return load_into(construct(), load_weights(path), where=path)
     path = Path(name).expanduser()
     if not path.is_file():
         raise ConfigError(f"there is no network '{name}' to see with", fix=f"{nearest(name, PERCEPTIONS)}, or the path of its weights")
@@ -67,7 +67,7 @@ def perception_of(name: str, *, folder: Path | str | None = None) -> tuple[Path,
         outlines = {known: construct().state_dict() for known, (_, construct) in PERCEPTIONS.items()}
     for known in sorted(outlines, key=lambda known: -len(outlines[known])):  # VGG-16 to relu2_2 is within VGG-19, too
         if all(key in state and state[key].shape == value.shape for key, value in outlines[known].items()):
-            return path, load_into(PERCEPTIONS[known][1](), state, where=path)
+            return load_into(PERCEPTIONS[known][1](), state, where=path)
     raise ModelError("no known network has these weights", where=path, fix=f"give those of {', '.join(PERCEPTIONS)}")
 
 
@@ -86,10 +86,9 @@ class Perception(nn.Module):
 
     def __init__(self, name: str, *, normalised: bool = True, folder: Path | str | None = None) -> None:
         super().__init__()
-        _, trunk = perception_of(name, folder=folder)
-        self.name, self.trunk = name, trunk
-        self.normalised = normalised and not isinstance(trunk, InceptionTrunk)  # which was trained on [-1, 1] as it is
-        self.smallest = int(cast(int, trunk.smallest))
+        self.name, self.trunk = name, perception_of(name, folder=folder)
+        self.normalised = normalised and not isinstance(self.trunk, InceptionTrunk)  # which was trained on [-1, 1] as it is
+        self.smallest = int(cast(int, self.trunk.smallest))
 
     def forward(self, images: shapes.Images) -> list[Tensor]:
         """The activations of its layers.

@@ -266,7 +266,7 @@ def judge(
         raise ConfigError("there are no pictures to judge")
     if judges.features:
         real = torch.cat(reals) if reals else real
-    distances, floors, unable = set_distances(real if judges.paired else distinct(real), fakes, judges=judges, seed=seed)
+    distances, floors, unable = set_distances(real if judges.paired or real is None else distinct(real), fakes, judges=judges, seed=seed)
     means = {metric: estimate([row[metric] for row in rows if metric in row], seed=seed) for metric in _metrics(rows)}
     if summary is not None and total is not None:
         means = {metric: Estimate(value) for metric, value in summary(total).items()} | means
@@ -349,9 +349,10 @@ def set_distances(
     return distances, floors, {}
 
 
-def distinct(features: Tensor | None) -> Tensor | None:
+def distinct(features: Tensor) -> Tensor:
     """Each picture once, where several examples were shown the same one: a picture beside itself would bias an unbiased distance."""
-    return None if features is None else torch.unique(features, dim=0)
+    once: Tensor = torch.unique(features, dim=0)
+    return once
 
 
 def estimate(values: Sequence[float], *, seed: int = 0, resamples: int = 1000) -> Estimate:

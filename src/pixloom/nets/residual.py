@@ -110,7 +110,7 @@ class ResidualUNet(nn.Module):
 
         None where something is said of the whole picture, see ``steering.is_local``.
         """
-        if not is_local({"norm": "none", **self.options}):
+        if not is_local(self.options):
             return None
         halvings, blocks, middle = (int(self.options[name]) for name in ("halvings", "blocks", "middle"))
         sizes = [2**stage for stage in range(1, halvings + 1)]

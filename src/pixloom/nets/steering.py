@@ -270,7 +270,7 @@ def shrunk(condition: Condition) -> Condition:
 
 def is_local(options: Mapping[str, Any]) -> bool:
     """Whether a generator's output at a place depends on its inputs near it alone, but for batch statistics in training."""
-    return options["norm"] in ("batch", "none") and options["injection"] != "spade" and "look" not in options["conditions"]
+    return options.get("norm", "none") in ("batch", "none") and options["injection"] != "spade" and "look" not in options["conditions"]
 
 
 class TextEncoder(nn.Module):
