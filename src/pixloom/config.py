@@ -157,6 +157,7 @@ class TrainingConfig(Section):
         None, gt=0, description="None: 10 times in the run, at least 50 images, and 8 for each validation picture, apart"
     )
     checkpoint_every_images: int | None = Field(None, gt=0, description="None: about every five minutes; and always at the end")
+    autopilot: bool = Field(False, description="what the watchman finds is mended where a setting can, at most three times")
     keep_checkpoints: int = Field(2, ge=1, description="so many of the newest checkpoints are kept")
     best_metric: str = Field(
         "auto", description="validation metric that chooses the best model; auto: lpips where its weights are found, else ssim"

@@ -61,7 +61,7 @@ def auto(size: int) -> RunConfig:
         ),
         generator_optimizer=OptimizerConfig(learning_rate=1e-3, beta2=0.99),
         critic_optimizer=OptimizerConfig(learning_rate=1e-3, beta2=0.99),
-        training=TrainingConfig(batch_size=4, decay_start=0.6, decay="cosine", ema_halflife_images=10_000.0, ema_share=0.05),
+        training=TrainingConfig(batch_size=4, decay_start=0.6, decay="cosine", ema_halflife_images=10_000.0, ema_share=0.05, clip_norm=1.0),
     )
 
 

@@ -77,6 +77,9 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Take all settings from the config.yaml of another run.")] = None,
     weights: Weights = None,
+    autopilot: Annotated[
+        bool, typer.Option("--autopilot", help="What the watchman finds is mended where a setting can: see docs/watchman.md.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its measured cost, and stop.")] = False,
 ) -> None:
     """Train a translator on your pictures.
@@ -98,7 +101,8 @@ def train(
         "device": device,
         "conditions": _names(condition),
     }
-    work.train(data, out=out, place=place, wishes=wishes, settings=settings or [], config=config, weights=weights, dry_run=dry_run)
+    settings = [*(settings or []), *(["training.autopilot=true"] if autopilot else [])]
+    work.train(data, out=out, place=place, wishes=wishes, settings=settings, config=config, weights=weights, dry_run=dry_run)
 
 
 @app.command()

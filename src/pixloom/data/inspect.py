@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pixloom.data.kinship import kinship
 from pixloom.data.pairs import Pixels, read_pair, same_aspect
 from pixloom.data.sources import Listing, Record
 from pixloom.errors import DataError, PixloomError
@@ -129,6 +130,35 @@ def inspect(listing: Listing, *, channels: tuple[int, int | None] | None = None,
     return _findings(listing, seen)
 
 
+def count_different(records: Sequence[Record]) -> int:
+    """How many of some examples have files of their own, byte by byte; only files of equal size are read."""
+    by_size: dict[tuple[int, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        by_size[tuple(_file_size(path) for path in _files(record))].append(record)
+    return sum(len({_contents(record) for record in alike}) if len(alike) > 1 else 1 for alike in by_size.values())
+
+
+def _files(record: Record) -> list[Path]:
+    return [path for path in (record.source, record.target) if path is not None]
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _contents(record: Record) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for path in _files(record):
+        try:
+            digest.update(path.read_bytes())
+        except OSError:
+            digest.update(str(path).encode("utf-8", "surrogateescape"))
+    return digest.digest()
+
+
 def preview(listing: Listing, path: Path, *, count: int = 6, overwrite: bool = False) -> None:
     """Write a PNG contact sheet of some pairs, evenly chosen from all splits: each source above its target.
 
@@ -204,7 +234,9 @@ def _findings(listing: Listing, seen: Sequence[_Seen]) -> Findings:
         *_channel_problems(channels),
         *([] if listing.splits.get("train") else ["There is no training example: add pictures to a train folder."]),
     ]
+    related = kinship(listing.splits.get("train", ()))
     remarks = [
+        *([f"{related.complaint}. Fix: look at the pairs with --preview."] if related and related.complaint else []),
         *_named(["=".join(group) for group in within], "have the same pixels", fix="keep one of each unless the weight is wanted"),
         *_named(constant, "are of a single colour", fix="take them out unless that is a real case"),
         *_named(tiny, f"have a side below {TINY_SIDE} pixels", fix="take them out"),

@@ -46,7 +46,7 @@ def gradient_penalty(
     device = real.device if rng is None else rng.device
     share = torch.rand(len(real), 1, 1, 1, generator=rng, device=device).to(real)
     between = torch.lerp(fake.detach(), real.detach(), share).requires_grad_()
-    (gradient,) = torch.autograd.grad(_score(critic(source, between, condition)).sum(), between, create_graph=True)
+    (gradient,) = torch.autograd.grad(score(critic(source, between, condition)).sum(), between, create_graph=True)
     slope: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
     return (slope - 1).square().mean()
 
@@ -69,7 +69,7 @@ def slope(
         condition: what steers the translation besides the source.
     """
     moved = candidate.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(_score(critic(source, moved, condition)).sum(), moved, create_graph=True)
+    (gradient,) = torch.autograd.grad(score(critic(source, moved, condition)).sum(), moved, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean() / 2
 
 
@@ -96,7 +96,7 @@ def slope_by_difference(
     """
     still = candidate.detach()
     moved = still + step * torch.randn_like(still)
-    both = _score(critic(*_twice(source, condition, still, moved)))
+    both = score(critic(*_twice(source, condition, still, moved)))
     first, second = both.chunk(2)
     return ((second - first) / step).square().mean() / 2
 
@@ -113,6 +113,6 @@ SLOPES: dict[str, Callable[..., Scalar]] = {"exact": slope, "difference": slope_
 """Ways of finding squared slopes."""
 
 
-def _score(judgement: Judgement) -> Tensor:
+def score(judgement: Judgement) -> Tensor:
     """D of each picture: the mean over patches, then over scales."""
     return torch.stack([scale.flatten(1).mean(1) for scale in judgement.logits]).mean(0)

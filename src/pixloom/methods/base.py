@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pixloom.config import LossConfig, RunConfig
 from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError, nearest
+from pixloom.methods.side import Contest
 from pixloom.nets import build
 from pixloom.nets.layers import bare, has_batch_norm
 from pixloom.shapes import Images, Scalar
@@ -83,6 +84,10 @@ class Method(Protocol):
 
     def translate(self, batch: Batch) -> Outputs:
         """One generator pass."""
+        ...
+
+    def contests(self, batch: Batch, outputs: Outputs) -> list[Contest]:
+        """What the critic is to tell apart, the translations of the sources first; nothing without a critic."""
         ...
 
     def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:

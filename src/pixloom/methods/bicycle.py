@@ -32,6 +32,7 @@ from pixloom.methods.base import (
 from pixloom.methods.codes import encoder_of, is_coded
 from pixloom.methods.conditional import content_terms, perception, sides, with_code
 from pixloom.methods.game import Game
+from pixloom.methods.side import Contest
 from pixloom.nets.team import Team
 from pixloom.shapes import Scalar
 
@@ -89,24 +90,21 @@ class Bicycle:
         fake = self.generator(batch.source, condition or None, noise)
         return Outputs(fake, {**code, DRAWN: self.generator(batch.source, unstated or None, noise), "z": noise})
 
+    def contests(self, batch: Batch, outputs: Outputs) -> list[Contest]:
+        """The targets against the translations with their own codes, and against those with codes that were drawn."""
+        real, fake = sides(batch, outputs.fake, coded=True)
+        _, drawn = sides(batch, outputs.more[DRAWN], coded=True)
+        return [Contest(real, fake, READ), Contest(real, drawn, DRAWN, f"_{DRAWN}")]
+
     def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """Both critics' sides."""
-        real, fake = sides(batch, outputs.fake, coded=True)
-        terms = self.game.critic_terms(self.critic, real=real, fake=fake, member=READ)
-        return terms | _named(
-            self.game.critic_terms(self.critic, real=real, fake=sides(batch, outputs.more[DRAWN], coded=True)[1], member=DRAWN)
-        )
+        return self.game.critic_terms(self.critic, self.contests(batch, outputs))
 
     def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The generator's sides against both critics, the content terms of the first half, KL, and the code found again."""
-        real, fake = sides(batch, outputs.fake, coded=True)
-        terms, _ = self.game.generator_terms(self.critic, real=real, fake=fake, member=READ)
-        against_drawn, _ = self.game.generator_terms(
-            self.critic, real=real, fake=sides(batch, outputs.more[DRAWN], coded=True)[1], member=DRAWN
-        )
+        terms, _ = self.game.generator_terms(self.critic, self.contests(batch, outputs))
         return {
             **terms,
-            **_named(against_drawn),
             **({"kl": kl_to_normal(outputs.more["mean"], outputs.more["log_variance"])} if "mean" in outputs.more else {}),
             "latent": (self._read_again(outputs.more[DRAWN]) - outputs.more["z"]).abs().mean(),
             **content_terms(self.content, batch, outputs.fake, extract=self.extract),
@@ -129,7 +127,3 @@ def _check_coded(generator: nn.Module) -> None:
             why="the code is what tells one answer from another",
             fix="--recipe bicycle, or --condition style,noise",
         )
-
-
-def _named(terms: dict[str, Scalar]) -> dict[str, Scalar]:
-    return {f"{name}_drawn": term for name, term in terms.items()}

@@ -35,7 +35,7 @@ from pixloom.methods.base import (
 )
 from pixloom.methods.codes import drawn, is_coded, read
 from pixloom.methods.game import Game
-from pixloom.methods.side import Side
+from pixloom.methods.side import Contest, Side
 from pixloom.metrics.features import Perception
 from pixloom.nets.layers import Condition
 from pixloom.shapes import Images, Scalar
@@ -94,15 +94,17 @@ class Conditional:
         first, second = (self.generator(batch.source, unstated or None, z) for z in (noise, other))
         return Outputs(fake, {**code, "first": first, "second": second, "z": noise, "other_z": other})
 
+    def contests(self, batch: Batch, outputs: Outputs) -> list[Contest]:
+        """The targets against the translations, each beside the sources."""
+        return [Contest(*sides(batch, outputs.fake, coded=self.coded))]
+
     def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The critic's side of the adversarial pair, and the penalties on its gradient that have a weight."""
-        real, fake = sides(batch, outputs.fake, coded=self.coded)
-        return self.game.critic_terms(self.critic, real=real, fake=fake)
+        return self.game.critic_terms(self.critic, self.contests(batch, outputs))
 
     def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The generator's side of the adversarial pair, and the content terms."""
-        real, fake = sides(batch, outputs.fake, coded=self.coded)
-        terms, _ = self.game.generator_terms(self.critic, real=real, fake=fake)
+        terms, _ = self.game.generator_terms(self.critic, self.contests(batch, outputs))
         return {**terms, **self._of_codes(outputs), **content_terms(self.content, batch, outputs.fake, extract=self.extract)}
 
     def _of_codes(self, outputs: Outputs) -> dict[str, Scalar]:
@@ -136,6 +138,10 @@ class Regression:
     def translate(self, batch: Batch) -> Outputs:
         """G(x, c, z)."""
         return Outputs(fake=self.generator(batch.source, batch.condition or None, draw_noise(self.generator, batch)))
+
+    def contests(self, batch: Batch, outputs: Outputs) -> list[Contest]:
+        """No critic, no contests."""
+        return []
 
     def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """No critic, no terms."""

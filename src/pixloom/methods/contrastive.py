@@ -30,7 +30,7 @@ from pixloom.methods.base import (
     target_of,
 )
 from pixloom.methods.game import Game
-from pixloom.methods.side import Side
+from pixloom.methods.side import Contest, Side
 from pixloom.nets.heads import PatchHeads
 from pixloom.nets.layers import bare
 from pixloom.nets.resnet import ResNet
@@ -86,24 +86,23 @@ class Contrastive:
             return Outputs(self._translated(batch.source))
         return Outputs(self._translated(batch.source.flip(3)), {"mirrored": torch.ones(())})
 
+    def contests(self, batch: Batch, outputs: Outputs) -> list[Contest]:
+        """Pictures of the wanted collection against the translations."""
+        return [Contest(Side(batch.source, target_of(batch), {}), Side(batch.source, outputs.fake, {}))]
+
     def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The critic's side of the adversarial pair."""
-        real, fake = self._sides(batch, outputs)
-        return self.game.critic_terms(self.critic, real=real, fake=fake)
+        return self.game.critic_terms(self.critic, self.contests(batch, outputs))
 
     def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The generator's side, and how well its places are told apart."""
-        real, fake = self._sides(batch, outputs)
-        terms, _ = self.game.generator_terms(self.critic, real=real, fake=fake)
+        terms, _ = self.game.generator_terms(self.critic, self.contests(batch, outputs))
         if self.losses.nce_weight:
             terms["nce"] = self._nce(batch.source, outputs.fake, mirrored="mirrored" in outputs.more)
             if self.losses.nce_identity:
                 target = target_of(batch)
                 terms["nce_identity"] = self._nce(target, self._translated(target))
         return terms
-
-    def _sides(self, batch: Batch, outputs: Outputs) -> tuple[Side, Side]:
-        return Side(batch.source, target_of(batch), {}), Side(batch.source, outputs.fake, {})
 
     def _nce(self, source: Images, output: Images, *, mirrored: bool = False) -> Scalar:
         """The mean over the encoder's layers."""

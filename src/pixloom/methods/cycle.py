@@ -32,7 +32,7 @@ from pixloom.methods.base import (
     target_of,
 )
 from pixloom.methods.game import Game, judge
-from pixloom.methods.side import Side
+from pixloom.methods.side import Contest, Side
 from pixloom.nets.layers import bare
 from pixloom.nets.team import BACK, THERE, Team
 from pixloom.shapes import Images, Scalar
@@ -100,25 +100,28 @@ class Cycle:
             more |= {"seen_there": there[1], "seen_back": back[1]}
         return Outputs(there[0], more)
 
+    def contests(self, batch: Batch, outputs: Outputs) -> list[Contest]:
+        """Pictures of either collection against translations into it."""
+        source, target = batch.source, target_of(batch)
+        return [
+            Contest(Side(source, target, {}), Side(source, outputs.fake, {}), THERE),
+            Contest(Side(target, source, {}), Side(target, outputs.more[BACK], {}), BACK, f"_{BACK}"),
+        ]
+
     def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """Both critics' sides."""
-        terms: dict[str, Scalar] = {}
-        seen = []
-        for member, real, fake in self._contests(batch, outputs):
-            terms |= _of(member, self.game.critic_terms(self.critic, real=real, fake=fake, member=member))
-            if self.attentive:
-                seen += [_activation(self._guess(real, member), 1.0), _activation(self._guess(fake, member), 0.0)]
-        return terms | ({"seen": torch.stack(seen).sum()} if seen else {})
+        contests = self.contests(batch, outputs)
+        terms = self.game.critic_terms(self.critic, contests)
+        if self.attentive:
+            guesses = [
+                (self._guess(side, contest), truth) for contest in contests for side, truth in ((contest.real, 1.0), (contest.fake, 0.0))
+            ]
+            terms["seen"] = torch.stack([_activation(guess, truth) for guess, truth in guesses]).sum()
+        return terms
 
     def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """Both generators' sides, the way there and back, the identity and attention where they have a weight."""
-        terms: dict[str, Scalar] = {}
-        seeming = []
-        for member, real, fake in self._contests(batch, outputs):
-            of_member, on_fake = self.game.generator_terms(self.critic, real=real, fake=fake, member=member)
-            terms |= _of(member, of_member)
-            if self.attentive:
-                seeming.append(_activation(on_fake.guesses[ATTENTION], 1.0))
+        terms, on_fake = self.game.generator_terms(self.critic, self.contests(batch, outputs))
         source, target = batch.source, target_of(batch)
         if self.weights["cycle"]:
             around = F.l1_loss(self._translated(BACK, outputs.fake), source)
@@ -128,23 +131,15 @@ class Cycle:
             if self.weights["identity"]:
                 terms["identity"] = F.l1_loss(same_there, target) + F.l1_loss(same_back, source)
             if self.attentive:
-                terms["seeming"] = torch.stack(seeming).sum()
+                terms["seeming"] = torch.stack([_activation(judgement.guesses[ATTENTION], 1.0) for judgement in on_fake]).sum()
                 others = (outputs.more["seen_there"], outputs.more["seen_back"])
                 own = (own_there, own_back)
                 guesses = [_cross_entropy(logits, 1.0) for logits in others] + [_cross_entropy(logits, 0.0) for logits in own]
                 terms["attention"] = torch.stack(guesses).sum()
         return terms
 
-    def _contests(self, batch: Batch, outputs: Outputs) -> list[tuple[str, Side, Side]]:
-        """What each critic is to tell apart: (its name, real, made)."""
-        source, target = batch.source, target_of(batch)
-        return [
-            (THERE, Side(source, target, {}), Side(source, outputs.fake, {})),
-            (BACK, Side(target, source, {}), Side(target, outputs.more[BACK], {})),
-        ]
-
-    def _guess(self, side: Side, member: str) -> Tensor:
-        guess: Tensor = judge(self.critic, side, member=member).guesses[ATTENTION]
+    def _guess(self, side: Side, contest: Contest) -> Tensor:
+        guess: Tensor = judge(self.critic, side, member=contest.member).guesses[ATTENTION]
         return guess
 
     def _translated(self, member: str, pictures: Images) -> Images:
@@ -157,10 +152,6 @@ class Cycle:
             return self._translated(member, pictures), pictures.new_zeros(())
         translated, logits = self.generator(member, pictures, act="judged")
         return translated, logits
-
-
-def _of(member: str, terms: dict[str, Scalar]) -> dict[str, Scalar]:
-    return terms if member == THERE else {f"{name}_{BACK}": term for name, term in terms.items()}
 
 
 def _cross_entropy(logits: Tensor, truth: float) -> Tensor:

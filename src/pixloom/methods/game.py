@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -15,7 +16,7 @@ from pixloom.losses.penalties import SLOPES, gradient_penalty, slope
 from pixloom.losses.segments import segmenting_critic, segmenting_generator
 from pixloom.methods.augment import augmented, draw
 from pixloom.methods.base import lookup
-from pixloom.methods.side import Side
+from pixloom.methods.side import Contest, Side
 from pixloom.nets.layers import Condition, bare
 from pixloom.shapes import Judgement, Scalar
 
@@ -34,9 +35,13 @@ class Game:
         self.augment = losses.augment
         self.weights = weights
 
-    def critic_terms(self, critic: nn.Module, *, real: Side, fake: Side, member: str | None = None) -> dict[str, Scalar]:
+    def critic_terms(self, critic: nn.Module, contests: Sequence[Contest]) -> dict[str, Scalar]:
         """What a critic minimises: its side of the adversarial pair, what it is to read off real pictures, the penalties with a weight."""
-        real, fake = self._shown(real, fake)
+        return {f"{name}{contest.suffix}": term for contest in contests for name, term in self._critic_terms(critic, contest).items()}
+
+    def _critic_terms(self, critic: nn.Module, contest: Contest) -> dict[str, Scalar]:
+        member = contest.member
+        real, fake = self._shown(contest)
         on_real, on_fake = (judge(critic, side, member=member) for side in (real, fake))
         if "segments" in on_real.guesses:
             terms = segmenting_critic(on_real.guesses["segments"], on_fake.guesses["segments"], labels=real.source)
@@ -55,24 +60,26 @@ class Game:
                 terms[name] = self.slope(judged, some.source, some.candidate, some.condition or None)
         return terms
 
-    def _shown(self, real: Side, fake: Side) -> tuple[Side, Side]:
+    def _shown(self, contest: Contest) -> tuple[Side, Side]:
         """The sides as the critic sees them."""
         if not self.augment:
-            return real, fake
-        change = draw(real.candidate, share=self.augment)
-        return augmented(real, change), augmented(fake, change)
+            return contest.real, contest.fake
+        change = draw(contest.real.candidate, share=self.augment)
+        return augmented(contest.real, change), augmented(contest.fake, change)
 
-    def generator_terms(
-        self, critic: nn.Module, *, real: Side, fake: Side, member: str | None = None
-    ) -> tuple[dict[str, Scalar], Judgement]:
+    def generator_terms(self, critic: nn.Module, contests: Sequence[Contest]) -> tuple[dict[str, Scalar], list[Judgement]]:
         """The generator's side of the adversarial pair, feature matching where it has a weight, what is to be read off the pictures, and
-        the judgement of them.
+        the judgement of the made ones of each contest.
         """
-        real, fake = self._shown(real, fake)
-        on_fake, on_real = judge(critic, fake, member=member), None
+        found = [(contest.suffix, *self._generator_terms(critic, contest)) for contest in contests]
+        return {f"{name}{suffix}": term for suffix, terms, _ in found for name, term in terms.items()}, [on_fake for *_, on_fake in found]
+
+    def _generator_terms(self, critic: nn.Module, contest: Contest) -> tuple[dict[str, Scalar], Judgement]:
+        real, fake = self._shown(contest)
+        on_fake, on_real = judge(critic, fake, member=contest.member), None
         if self.adversarial.needs_real or self.weights.get("feature"):
             with torch.no_grad():
-                on_real = judge(critic, real, member=member)
+                on_real = judge(critic, real, member=contest.member)
         if "segments" in on_fake.guesses:
             terms = {"adversarial": segmenting_generator(on_fake.guesses["segments"], labels=fake.source)}
         else:

@@ -30,7 +30,7 @@ from pixloom.methods.base import (
     generator_of,
 )
 from pixloom.methods.game import Game
-from pixloom.methods.side import Side
+from pixloom.methods.side import Contest, Side
 from pixloom.shapes import Images, Scalar
 
 
@@ -62,23 +62,23 @@ class MultiDomain:
         """G(x, c')."""
         return Outputs(fake=self._translated(batch, batch.source, batch.condition))
 
+    def contests(self, batch: Batch, outputs: Outputs) -> list[Contest]:
+        """Pictures as what they show against translations as what they are to show."""
+        real, fake = Side(batch.source, batch.source, as_stated(batch)), Side(batch.source, outputs.fake, batch.condition)
+        return [Contest(real, fake)]
+
     def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The critic's side of the adversarial pair, what it makes of the real pictures' own conditions, and the penalty."""
-        real, fake = self._sides(batch, outputs)
-        return self.game.critic_terms(self.critic, real=real, fake=fake)
+        return self.game.critic_terms(self.critic, self.contests(batch, outputs))
 
     def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The generator's side, what the critic reads off its pictures, the way back, and the identity where it has a weight."""
-        real, fake = self._sides(batch, outputs)
-        terms, _ = self.game.generator_terms(self.critic, real=real, fake=fake)
+        terms, _ = self.game.generator_terms(self.critic, self.contests(batch, outputs))
         if self.weights["cycle"]:
             terms["cycle"] = F.l1_loss(self._translated(batch, outputs.fake, batch.own), batch.source)
         if self.weights["identity"]:
             terms["identity"] = F.l1_loss(self._translated(batch, batch.source, batch.own), batch.source)
         return terms
-
-    def _sides(self, batch: Batch, outputs: Outputs) -> tuple[Side, Side]:
-        return Side(batch.source, batch.source, as_stated(batch)), Side(batch.source, outputs.fake, batch.condition)
 
     def _translated(self, batch: Batch, pictures: Images, condition: dict[str, torch.Tensor]) -> Images:
         translated: Images = self.generator(pictures, condition, draw_noise(self.generator, batch))

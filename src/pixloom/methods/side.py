@@ -1,4 +1,4 @@
-"""What a critic is to judge."""
+"""What a critic is to judge, and who meets whom."""
 
 from __future__ import annotations
 
@@ -28,3 +28,19 @@ class Side:
         """The first examples of a batch, whose order is by chance; at least one."""
         count = max(1, round(share * len(self.candidate)))
         return Side(self.source[:count], self.candidate[:count], {kind: value[:count] for kind, value in self.condition.items()})
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Real and made pictures that one critic is to tell apart.
+
+    Attributes:
+        real, fake: the two sides.
+        member: of a team of critics; None: the critic plays alone.
+        suffix: of the names of its terms, where a method has several contests.
+    """
+
+    real: Side
+    fake: Side
+    member: str | None = None
+    suffix: str = ""

@@ -33,7 +33,7 @@ from pixloom.methods.base import (
     generator_of,
 )
 from pixloom.methods.game import Game
-from pixloom.methods.side import Side
+from pixloom.methods.side import Contest, Side
 from pixloom.nets.layers import bare
 from pixloom.shapes import Images, Scalar
 
@@ -99,19 +99,20 @@ class Styles:
         }
         return Outputs(self._translated(batch.source, label, drawn), more)
 
+    def contests(self, batch: Batch, outputs: Outputs) -> list[Contest]:
+        """Pictures of a class against translations in a style that was drawn for it, and in one that was read off a reference."""
+        real = Side(batch.source, batch.source, dict(batch.own))
+        drawn = Side(batch.source, outputs.fake, {"label": batch.condition["label"]})
+        read = Side(batch.source, outputs.more[LIKE], {"label": outputs.more["like_label"]})
+        return [Contest(real, drawn), Contest(real, read, suffix=f"_{LIKE}")]
+
     def critic_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The critic's side, against styles that were drawn and styles that were read off."""
-        terms: dict[str, Scalar] = {}
-        for suffix, real, fake in self._contests(batch, outputs):
-            terms |= {f"{name}{suffix}": term for name, term in self.game.critic_terms(self.critic, real=real, fake=fake).items()}
-        return terms
+        return self.game.critic_terms(self.critic, self.contests(batch, outputs))
 
     def generator_terms(self, batch: Batch, outputs: Outputs) -> dict[str, Scalar]:
         """The generator's sides, the style read again, how much answers differ, and the way back."""
-        terms: dict[str, Scalar] = {}
-        for suffix, real, fake in self._contests(batch, outputs):
-            of_kind, _ = self.game.generator_terms(self.critic, real=real, fake=fake)
-            terms |= {f"{name}{suffix}": term for name, term in of_kind.items()}
+        terms, _ = self.game.generator_terms(self.critic, self.contests(batch, outputs))
         more, label = outputs.more, batch.condition["label"]
         own = self._encoded(batch.source, batch.own["label"])
         answers = (
@@ -124,12 +125,6 @@ class Styles:
             back = (self._translated(fake, batch.own["label"], own) for fake, *_ in answers)
             terms["cycle"] = _sum(F.l1_loss(pictures, batch.source) for pictures in back)
         return terms
-
-    def _contests(self, batch: Batch, outputs: Outputs) -> list[tuple[str, Side, Side]]:
-        real = Side(batch.source, batch.source, dict(batch.own))
-        drawn = Side(batch.source, outputs.fake, {"label": batch.condition["label"]})
-        read = Side(batch.source, outputs.more[LIKE], {"label": outputs.more["like_label"]})
-        return [("", real, drawn), (f"_{LIKE}", real, read)]
 
     def _mapped(self, noise: Tensor, label: Tensor) -> Tensor:
         code: Tensor = bare(self.generator).mapped(noise, label)  # type: ignore[operator]

@@ -6,6 +6,7 @@ Every entry has ``kind``, ``images`` (images seen) and ``elapsed_seconds`` (of t
 kind           values
 =============  =====================================================================================================
 ``losses``     ``generator`` and ``critic``: unweighted terms by name; ``learning_rate``: by network; ``images_per_second``
+``signs``      one number per vital sign, see :mod:`pixloom.training.signs`, and ``skipped``: steps so far that were not finite
 ``validation`` one number per metric; optionally ``protocol``, words or a dictionary that say how they were measured
 ``event``      ``event``: a word such as started, resumed, skipped, rollback, interrupted, finished; ``message``: a sentence;
                the ``started`` event carries ``total_images``
@@ -23,7 +24,7 @@ from typing import Any, BinaryIO, Literal
 
 from pixloom.files import write_text, writing
 
-Kind = Literal["losses", "validation", "event"]
+Kind = Literal["losses", "signs", "validation", "event"]
 Entry = dict[str, Any]
 
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}

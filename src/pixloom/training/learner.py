@@ -112,15 +112,25 @@ class Learner:
         tensors = (tensor for network in networks for tensor in network.state_dict().values() if tensor.is_floating_point())
         return all(bool(torch.isfinite(tensor.sum())) for tensor in tensors)
 
+    def rates(self, factor: float) -> dict[str, float]:
+        """The configured learning rates by network, scaled."""
+        settings: dict[str, OptimizerConfig] = {name: getattr(self.config, f"{name}_optimizer") for name in self.optimizers}
+        return {name: setting.learning_rate * factor * self.batch_factor for name, setting in settings.items()}
+
     def set_learning_rates(self, factor: float) -> dict[str, float]:
         """Scale the configured rates; returns them by network."""
-        rates = {}
+        rates = self.rates(factor)
         for name, optimizer in self.optimizers.items():
-            settings: OptimizerConfig = getattr(self.config, f"{name}_optimizer")
-            rates[name] = settings.learning_rate * factor * self.batch_factor
             for group in optimizer.param_groups:
                 group["lr"] = rates[name] * group["share"]
         return rates
+
+    def retune(self, config: RunConfig) -> None:
+        """Go on with other losses, rates and limits, on the same networks."""
+        self.config = config
+        self.method = build_method(
+            config, generator=self.method.generator, critic=self.method.critic, content=build_task(config.task).terms(config.losses)
+        )
 
     def states(self) -> dict[str, Mapping[str, Any]]:
         """Everything that a checkpoint must hold, by name."""

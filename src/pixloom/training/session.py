@@ -12,22 +12,28 @@ from typing import Any, Literal
 
 import torch
 
-from pixloom.config import ComputeConfig
+from pixloom.config import ComputeConfig, override
 from pixloom.data.batch import Batch, on_device
+from pixloom.data.inspect import count_different
+from pixloom.data.kinship import kinship
 from pixloom.data.loading import Pictures, training_batches
 from pixloom.data.resident import resident_batches, resident_bytes
 from pixloom.errors import TrainingError
 from pixloom.evaluation import Evaluation
 from pixloom.files import write_text, writing
 from pixloom.heap import heap_as_usual
+from pixloom.training.autopilot import COOLDOWN, remedy
+from pixloom.training.autopilot import MOST as MOST_REMEDIES
 from pixloom.training.engine import Engine
+from pixloom.training.examiner import Examiner
 from pixloom.training.folder import RunFolder, describe_environment, describe_machine, peak_memory_bytes
-from pixloom.training.history import History, truncate_after
+from pixloom.training.history import Entry, History, read, truncate_after
 from pixloom.training.learner import Learner
+from pixloom.training.monitor import NOT_FINITE, RULES, Alarm, Setting, alarms, at_the_start, first_evidence
 from pixloom.training.plan import Plan, digest, load_examples, load_pictures
 from pixloom.training.report import write_report
 from pixloom.training.schedule import interval, size_at, stage_ends
-from pixloom.training.state import Progress, newest_checkpoint, save_checkpoint
+from pixloom.training.state import Progress, forget_checkpoints, newest_checkpoint, save_checkpoint
 from pixloom.training.status import Status
 from pixloom.training.tensorboard import Writer, open_writer
 from pixloom.training.terms import STATE, Terms
@@ -91,6 +97,8 @@ class Session:
         self.status = Status(self.total_images, stream=self.stream)
         self.terms = Terms()
         self.metrics: dict[str, float] = {}
+        self.setting, self.signs = Setting(self.total_images), list[Entry]()
+        self.examiner: Examiner
         self.clock = time.monotonic()
         self.saved_images = self.judged_images = -1
         self.saved_seconds = 0.0
@@ -111,6 +119,8 @@ class Session:
         progress = Progress()
         if checkpoint is not None:
             self.learner.restore(checkpoint)
+            if checkpoint.progress.settings:
+                self.learner.retune(override(self.plan.config, checkpoint.progress.settings))
             self.terms.restore(checkpoint, device=self.engine.device)
             progress, self.saved_images = checkpoint.progress, checkpoint.progress.images
             changed = [key for key, value in self.machine.items() if checkpoint.machine.get(key) != value]
@@ -118,6 +128,7 @@ class Session:
                 complaints.append(f"not bit for bit as before: this machine has other {', '.join(changed)}")
         self.status = Status(self.total_images, stream=self.stream, start_images=progress.images, start_seconds=progress.elapsed_seconds)
         self.clock = time.monotonic() - progress.elapsed_seconds
+        self.signs = [entry for entry in read(self.folder.history) if entry["kind"] == "signs" and entry["images"] <= progress.images]
         self.saved_seconds = progress.elapsed_seconds
         if self.engine.is_main:
             self._begin_records(progress, resumed=checkpoint is not None)
@@ -177,7 +188,8 @@ class Session:
         Raises:
             TrainingError: it has been done too often.
         """
-        if progress.rollbacks >= MAX_ROLLBACKS:
+        self._ring(Alarm(NOT_FINITE, progress.images, why, RULES[NOT_FINITE].remedies), progress)
+        if progress.rollbacks - progress.remedies >= MAX_ROLLBACKS:
             raise TrainingError(
                 "the losses stay non-finite",
                 where=self.folder.root,
@@ -185,28 +197,30 @@ class Session:
                 fix="look at the data with pixloom inspect, and train anew with lower learning rates: "
                 "--set generator_optimizer.learning_rate=5e-5 --set critic_optimizer.learning_rate=5e-5",
             )
+        if self.plan.config.training.autopilot and progress.remedies < MOST_REMEDIES:
+            return self._mend([Alarm(NOT_FINITE, progress.images, why, ())], replace(progress, remedied_images=-sys.maxsize))
+        again = self._return(progress, learning_rate_scale=progress.learning_rate_scale / 2)
+        self.tell("rollback", again, f"{why}: back to {again.images:,} images with half the learning rate")
+        return again
+
+    def _return(self, progress: Progress, **changes: Any) -> Progress:
+        """Take up the newest checkpoint, or the beginning, with what the run has learnt of itself since."""
         checkpoint, _ = newest_checkpoint(self.folder.checkpoints, identity=self.identity)
-        if checkpoint is None:
-            self.learner = Learner(self.plan.config, channels=self.plan.network_channels, engine=self.engine)
-        else:
-            self.learner.restore(checkpoint)
         start = Progress() if checkpoint is None else checkpoint.progress
-        again = replace(
-            start,
-            learning_rate_scale=progress.learning_rate_scale / 2,
-            rollbacks=progress.rollbacks + 1,
-            bad_steps=0,
-            elapsed_seconds=progress.elapsed_seconds,
-        )
+        kept = {"rollbacks": progress.rollbacks + 1, "learning_rate_scale": progress.learning_rate_scale, "settings": progress.settings}
+        counted = {"remedies": progress.remedies, "remedied_images": min(progress.remedied_images, start.images), "bad_steps": 0}
+        again = replace(start, **{**kept, **counted, "elapsed_seconds": progress.elapsed_seconds, **changes})
+        config = override(self.plan.config, again.settings)
+        if config.compute != self.engine.compute:
+            self.engine = Engine(config)
+        self.learner = Learner(config, channels=self.plan.network_channels, engine=self.engine)
+        if checkpoint is not None:
+            self.learner.restore(checkpoint)
         if self.engine.is_main:
             truncate_after(self.folder.history, start.images)
             self.folder.forget_after(start.images)
+        self.signs = [entry for entry in self.signs if entry["images"] <= start.images]
         self.terms.restore(checkpoint, device=self.engine.device)
-        self.tell(
-            "rollback",
-            again,
-            f"{why}: back to {start.images:,} images with half the learning rate",
-        )
         return again
 
     # ---- between steps
@@ -236,8 +250,9 @@ class Session:
         data = self.plan.config.data
         ends = stage_ends(data, total=self.total_images, batch=self.plan.config.training.batch_size)
         end = min((end for end in ends if end > progress.images), default=self.total_images)
+        size = size_at(progress.images, data, total=self.total_images)
+        self.examiner = Examiner(self.plan, self.engine, size=size)
         if len(ends) > 1:
-            size = size_at(progress.images, data, total=self.total_images)
             self.tell("size", progress, f"training at {size} px until image {end:,}")
         return end
 
@@ -258,6 +273,10 @@ class Session:
         saves = saves or ((previews or validates or logs) and self.engine.any_process(self._has_long_not_saved(progress)))
         if (previews or validates or saves) and self.engine.any_process(not self.learner.is_finite()):
             return self.roll_back(progress, "the weights were not finite")
+        if progress.images // self.examiner.every > before.images // self.examiner.every:
+            progress = self._examine(progress)
+            if progress.rollbacks > before.rollbacks:
+                return progress
         if previews:
             self._preview(progress)
         if validates:
@@ -346,6 +365,15 @@ class Session:
             self.history.append(
                 "event", images=0, elapsed_seconds=0.0, event="started", message="training started", total_images=self.total_images
             )
+            self._look_over()
+
+    def _look_over(self) -> None:
+        """Ring for what the data itself tells."""
+        plan = self.plan
+        related = kinship(plan.train) if plan.task.needs_pairs and not plan.task.between else None
+        complaint = related.complaint if related else None
+        for alarm in at_the_start(examples=len(plan.train), different=count_different(plan.train), complaint=complaint):
+            self._ring(alarm, Progress())
 
     def _log(self, before: Progress, progress: Progress, rates: Mapping[str, float]) -> None:
         means = self.terms.means(self.engine)
@@ -359,6 +387,52 @@ class Session:
         )
         if self.writer is not None:
             self.writer.record(entry)
+
+    def _examine(self, progress: Progress) -> Progress:
+        """Take the vital signs, ring for what has gone wrong since the last look, and mend it where that is wished for."""
+        signs = self.examiner.signs(self.learner) | {"skipped": progress.skipped_steps}
+        former = {alarm.name for alarm in alarms(self.signs, self.setting)}
+        place = {"images": progress.images, "elapsed_seconds": progress.elapsed_seconds}
+        self.signs.append({**place, "kind": "signs", **signs})
+        if self.engine.is_main:
+            self.history.append("signs", **place, **signs)  # type: ignore[arg-type]
+        found = alarms(self.signs, self.setting)
+        for alarm in found:
+            if alarm.name not in former:
+                self._ring(alarm, progress)
+        return self._mend(found, progress) if found and self.plan.config.training.autopilot else progress
+
+    def _mend(self, found: list[Alarm], progress: Progress) -> Progress:
+        """What the autopilot does, see ``training.autopilot``."""
+        rested = progress.remedies == 0 or progress.images - progress.remedied_images >= COOLDOWN * self.examiner.every
+        chosen = remedy(found, self.learner.config) if rested and progress.remedies < MOST_REMEDIES else None
+        if chosen is None:
+            return progress
+        alarm, change = chosen
+        settings = {**progress.settings, **change.settings}
+        changes: dict[str, Any] = {"settings": settings, "remedies": progress.remedies + 1, "remedied_images": progress.images}
+        start = first_evidence(alarm, self.signs, self.setting)
+        if change.back:
+            if self.engine.is_main:
+                forget_checkpoints(self.folder.checkpoints, after=start)
+            self.engine.wait()
+            after = self._return(progress, **changes)
+            after = replace(after, remedied_images=after.images)
+        else:
+            after = replace(progress, **changes)
+            self.learner.retune(override(self.plan.config, settings))
+        words = ", ".join(f"{key}={value}" for key, value in change.settings.items())
+        where = f"back to {after.images:,} images with " if change.back else ""
+        self.tell("autopilot", after, f"{alarm.name}, {alarm.evidence}: {where}{words} (remedy {after.remedies} of {MOST_REMEDIES})")
+        return after
+
+    def _ring(self, alarm: Alarm, progress: Progress) -> None:
+        if not self.engine.is_main:
+            return
+        place = {"images": progress.images, "elapsed_seconds": progress.elapsed_seconds}
+        told = {"alarm": alarm.name, "evidence": alarm.evidence, "remedies": list(alarm.remedies)}
+        self.history.append("event", **place, event="alarm", message=alarm.sentence, **told)  # type: ignore[arg-type]
+        self.status.message(alarm.sentence)
 
     def _preview(self, progress: Progress) -> None:
         if self.engine.is_main:

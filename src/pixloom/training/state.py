@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,12 @@ class Progress:
     best_images: int | None = None
     bad_steps: int = 0
     """In a row, up to here."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Dotted keys that the autopilot has changed."""
+    remedies: int = 0
+    """How often it has."""
+    remedied_images: int = 0
+    """Images seen when it last did."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,13 @@ def save_checkpoint(
 def list_checkpoints(root: Path) -> list[Path]:
     """Checkpoint folders, oldest first."""
     return sorted(path for path in root.glob("[0-9]*") if path.is_dir()) if root.is_dir() else []
+
+
+def forget_checkpoints(root: Path, *, after: int) -> None:
+    """Remove the checkpoints of a time that the run has gone back on."""
+    for folder in list_checkpoints(root):
+        if int(folder.name) > after:
+            shutil.rmtree(folder)
 
 
 def newest_checkpoint(root: Path, *, identity: str) -> tuple[Checkpoint | None, list[str]]:

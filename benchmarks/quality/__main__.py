@@ -1,0 +1,62 @@
+"""Recipes against each other on real pictures for equal times.
+
+    python -m benchmarks.quality RACE...|all --data FOLDER --weights FOLDER [--seeds 0 1 2] [--arms NAME...] [--out runs/quality]
+    python -m benchmarks.quality list
+    python -m benchmarks.quality tables
+
+From the checkout. A run that was stopped, by a kill too, goes on where it was when the same command is given again; one that is recorded
+is left alone. Every run takes one CPU thread. Its length follows from steps that are measured first, on this machine, so it should not be
+doing more than it has cores for. Records go to benchmarks/results/quality; ``tables`` writes docs/quality.md from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "quality"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
+    from benchmarks.quality.races import RACES
+    from benchmarks.quality.reading import write_page
+    from benchmarks.quality.running import Entry, Places, run
+
+    if options.names == ["list"]:
+        for name, race in RACES.items():
+            print(f"{name:16} {race.title}; {race.data}, {race.size} px, {race.minutes:g} minutes, {len(race.arms)} arms")
+        return
+    if options.names == ["tables"]:
+        print(write_page(RESULTS, ROOT / "docs" / "quality.md"))
+        return
+    unknown = [name for name in options.names if name not in RACES and name != "all"]
+    if unknown:
+        raise SystemExit(f"there is no race {', '.join(unknown)}; see: python -m benchmarks.quality list")
+    if options.data is None or options.weights is None:
+        raise SystemExit("--data and --weights are needed for training and judging")
+    places = Places(options.data, options.weights, options.out, RESULTS)
+    for seed in options.seeds:
+        for name in list(RACES) if "all" in options.names else options.names:
+            for arm in RACES[name].arms:
+                if options.arms is None or arm in options.arms:
+                    print(run(Entry(name, arm, seed), places, again=options.again).name, flush=True)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", help="races, all, list or tables")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--arms", nargs="+", help="only these")
+    parser.add_argument("--out", type=Path, default=Path("runs/quality"))
+    parser.add_argument("--again", action="store_true", help="train and judge anew what is recorded already")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Every race, literally: what is learnt from, by whom, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One who takes part.
+
+    Attributes:
+        recipe: its name.
+        settings: ``section.key=value``, beyond the recipe.
+        minutes: of one processor core; None: the race's.
+    """
+
+    recipe: str
+    settings: tuple[str, ...] = ()
+    minutes: float | None = None
+
+
+@dataclass(frozen=True)
+class Race:
+    """Recipes on the same pictures for the same time.
+
+    Attributes:
+        title: what is asked, in a few words.
+        data: a name in ``pictures.DATA_SETS``.
+        arguments: of ``pixloom train``, all but data, recipe, settings, size, images, seed and out.
+        size: side of the training crops.
+        minutes: of one processor core.
+        arms: who takes part, by name.
+        looks: how often on the way each is judged, the end included.
+        judged: other data that the end is judged on, too, by a name in ``pictures.DATA_SETS``.
+    """
+
+    title: str
+    data: str
+    arguments: tuple[str, ...]
+    size: int
+    minutes: float
+    arms: Mapping[str, Arm]
+    looks: int = 1
+    judged: tuple[str, ...] = field(default=())
+
+
+FACADES = ("--task", "synthesize", "--direction", "BtoA")
+"""Label map to photo."""
+
+REFERENCE = Arm("pix2pix")
+LEAST_SQUARES = Arm("pix2pix", ("losses.adversarial=least-squares",))
+AUTO = Arm("auto")
+RIVALS = {"auto": AUTO, "pix2pix": REFERENCE, "pix2pix, least squares": LEAST_SQUARES}
+"""Ours, and the published pix2pix as people run it: U-Net, batch 1, vanilla or least squares, L1 x 100."""
+
+
+def ablation() -> dict[str, Arm]:
+    """{U-Net, ours} x {BCE, least squares, relativistic} x {no penalty, R1 and R2} x {augmentation off, on}, all else as in ``auto``.
+
+    The critic is that of ``auto`` throughout, for batch norm forbids the penalties. The U-Net is pix2pix's with half the width, which takes
+    about as long as ours, with pix2pix's own rate for the generator: at ours it diverges.
+    """
+    unet = ("generator.name=unet", "generator.options.depth=6", "generator.options.width=32", "generator_optimizer.learning_rate=2e-4")
+    generators = {"U-Net": (*unet, "inference.statistics=image"), "ours": ()}
+    losses = {"BCE": "non-saturating", "least squares": "least-squares", "relativistic": "relativistic"}
+    penalties = {"no penalty": ("losses.r1_gamma=0", "losses.r2_gamma=0", "losses.slopes=exact", "losses.slope_share=1"), "R1 + R2": ()}
+    augmentations = {"plain": ("losses.augment=0",), "augmented": ()}
+    return {
+        ", ".join((generator, loss, penalty, augmentation)): Arm(
+            "auto", (*generators[generator], f"losses.adversarial={losses[loss]}", *penalties[penalty], *augmentations[augmentation])
+        )
+        for generator, loss, penalty, augmentation in product(generators, losses, penalties, augmentations)
+    }
+
+
+RACES = {
+    "facades-64": Race("label map to facade, equal time", "facades-300", FACADES, 64, 10.0, RIVALS, looks=5),
+    "colorize-64": Race("grey to colour, equal time", "bsds500", ("--task", "colorize"), 64, 10.0, RIVALS, looks=5),
+    "facades-128": Race(
+        "label map to facade at 128 px: how much longer the published recipe takes",
+        "facades-300",
+        FACADES,
+        128,
+        20.0,
+        {"auto": AUTO, "pix2pix": Arm("pix2pix", minutes=80.0)},
+        looks=8,
+    ),
+    "ablation-64": Race("label map to facade, part by part", "facades-300", FACADES, 64, 1.5, ablation()),
+    **{
+        f"few-{count}": Race(
+            f"label map to facade from {count} pairs",
+            f"facades-{count}",
+            FACADES,
+            64,
+            3.0,
+            {"auto": AUTO, "pix2pix": REFERENCE},
+        )
+        for count in (25, 50, 100, 200)
+    },
+}
+"""By name."""

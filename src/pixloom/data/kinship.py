@@ -1,0 +1,121 @@
+"""Whether sources and targets belong together, found out without learning: their edges lie at the same places, or do not. No torch.
+
+The edges of every source are compared with those of every target. Where pairs belong together, a source is nearer to its own target than to
+others; how much nearer than pairs that are drawn at random says how sure that is (a permutation test). The same with targets that are
+mirrored or turned finds label maps that were stored the other way up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from pixloom.data.pairs import Pixels, read_pair
+from pixloom.data.sources import Record
+from pixloom.errors import PixloomError
+from pixloom.images import resize
+
+SIDE = 48
+"""Edges are looked at in pictures of this side."""
+
+MOST, FEWEST = 48, 8
+"""Pairs that are looked at, evenly chosen; of fewer nothing is said."""
+
+DRAWS = 200
+"""Random pairings that the own one is compared with."""
+
+SURE = 3.5
+"""Deviations above random pairings from which on pairs belong together; those of a turned target must be so many more than its own."""
+
+TURNS = {"mirrored": np.s_[:, ::-1], "upside down": np.s_[::-1, :], "turned by 180 degrees": np.s_[::-1, ::-1]}
+
+
+@dataclass(frozen=True)
+class Kinship:
+    """How surely pairs belong together.
+
+    Attributes:
+        count: pairs that were looked at.
+        own: mean likeness of the own pairs less that of random ones, in deviations of random pairings.
+        turned: the same by how the targets are turned.
+    """
+
+    count: int
+    own: float
+    turned: dict[str, float]
+
+    @property
+    def complaint(self) -> str | None:
+        """A sentence, where something is wrong."""
+        how, most = max(self.turned.items(), key=lambda item: item[1])
+        if most > self.own + SURE:
+            return (
+                f"The targets seem to be {how}: their edges then lie where those of the sources do "
+                f"({most:.1f} deviations above random pairs, as they are {self.own:.1f}; {self.count} pairs)"
+            )
+        if self.own < SURE:
+            return (
+                f"The edges of targets lie no nearer to those of their own sources than to those of others "
+                f"({self.own:.1f} deviations above random pairs, where {SURE:g} are sure; {self.count} pairs)"
+            )
+        return None
+
+
+def kinship(records: Sequence[Record]) -> Kinship | None:
+    """Compare the edges of some pairs; None where too few can be read, or one side shows none.
+
+    Args:
+        records: examples with targets.
+    """
+    if not any(record.target is not None or record.sides for record in records):
+        return None
+    pairs = [pair for record in records[:: max(1, len(records) // MOST)] if (pair := _edges_of(record)) is not None]
+    sides = [np.stack(side) for side in zip(*islice(pairs, MOST), strict=True)] if len(pairs) >= FEWEST else []
+    if not sides or any(side.std() < 1e-6 for side in sides):
+        return None
+    source, target = sides
+    return Kinship(
+        len(source), likeness(source, target), {how: likeness(source, target[(slice(None), *turn)]) for how, turn in TURNS.items()}
+    )
+
+
+def likeness(source: np.ndarray, target: np.ndarray) -> float:
+    """Mean correlation of the own pairs of (count, rows, columns), in deviations of random pairings from their mean."""
+    first, second = (_directions(side) for side in (source, target))
+    correlations = first @ second.T
+    count, rng = len(correlations), np.random.default_rng(0)
+    drawn = np.array([correlations[np.arange(count), rng.permutation(count)].mean() for _ in range(DRAWS)])
+    return float((np.trace(correlations) / count - drawn.mean()) / (drawn.std() + 1e-12))
+
+
+def _directions(edges: np.ndarray) -> np.ndarray:
+    """Edges as unit vectors, without what all of them have in common."""
+    flat = np.sqrt(edges).reshape(len(edges), -1)
+    flat = flat - flat.mean(1, keepdims=True)
+    flat = flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-12)
+    apart = flat - flat.mean(0)
+    normed: np.ndarray = apart / (np.linalg.norm(apart, axis=1, keepdims=True) + 1e-12)
+    return normed
+
+
+def _edges_of(record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+    try:
+        source, target = read_pair(record, None)
+    except (PixloomError, OSError, MemoryError):
+        return None
+    return None if target is None else (edges(source), edges(target))
+
+
+def edges(pixels: Pixels) -> np.ndarray:
+    """How fast a picture changes, (SIDE - 1, SIDE - 1), a little blurred."""
+    small = resize(pixels, height=SIDE, width=SIDE).astype(np.float64)
+    small /= max(1e-12, np.abs(small).max())
+    across, down = (np.abs(np.diff(small, axis=axis)).sum(2) for axis in (1, 0))
+    change: np.ndarray = np.hypot(across[:-1], down[:, :-1])
+    kernel = np.array([0.25, 0.5, 0.25])
+    for axis in (0, 1):
+        change = np.apply_along_axis(np.convolve, axis, change, kernel, "same")
+    return change

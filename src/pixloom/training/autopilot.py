@@ -1,0 +1,96 @@
+"""What the autopilot does when an alarm rings: a written policy, as pure functions of the alarm and the settings.
+
+=========================================  ================================================================================
+alarm                                      remedy
+=========================================  ================================================================================
+numbers are not finite                     back; a tenth of the learning rates; full precision
+weights move too fast, outputs are         back; a tenth of the learning rates, and gradients of at most norm 1
+saturated, outputs are all alike
+a network stands still                     back; the recipe's learning rate for it
+the critic wins, its slope explodes        back; R1 and R2 four times as strong; where there were none, as in ``auto``
+the critic knows its pictures by heart     a quarter more of them augmented, up to three quarters
+the generator learns nothing from it       relativistic pairing
+=========================================  ================================================================================
+
+"Back" is to the newest checkpoint from before the first evidence, or the beginning. An alarm rings when its evidence is there twice
+(``monitor.PATIENCE``); after a remedy the next :data:`COOLDOWN` looks change nothing; there are at most :data:`MOST` remedies. Alarms that
+no setting mends (pairs that do not belong together, sources that say nothing, too few pictures) are told and left to the person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pixloom.config import RunConfig
+from pixloom.recipes import RECIPES, recipe
+from pixloom.training.monitor import NOT_FINITE, Alarm
+
+MOST, COOLDOWN = 3, 4
+
+RATES = ("generator_optimizer.learning_rate", "critic_optimizer.learning_rate")
+PENALTIES = {"losses.slopes": "difference", "losses.slope_share": 0.25}
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A change of a run under way.
+
+    Attributes:
+        settings: dotted keys of the config.
+        back: whether the run goes back to before the first evidence.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    back: bool = False
+
+
+def remedy(found: Sequence[Alarm], config: RunConfig) -> tuple[Alarm, Remedy] | None:
+    """The first alarm that something can be done against, and what; None where there is none.
+
+    Args:
+        found: alarms that ring, the gravest first.
+        config: the settings as they are now.
+    """
+    for alarm in found:
+        settings = _settings(alarm.name, config)
+        if settings:
+            return alarm, Remedy(settings, back=alarm.name not in ("the critic knows its pictures by heart", NO_PUSH))
+    return None
+
+
+NO_PUSH = "the generator learns nothing from the critic"
+
+
+def _settings(name: str, config: RunConfig) -> dict[str, Any]:
+    if name == NOT_FINITE:
+        return _slower(config) | ({"compute.precision": "no"} if config.compute.precision == "bf16" else {})
+    if name in ("weights move too fast", "outputs are saturated", "outputs are all alike"):
+        return _slower(config) | {"training.clip_norm": min(1.0, config.training.clip_norm or 1.0)}
+    if name in ("the critic stands still", "the generator stands still"):
+        which = name.split()[1]
+        usual = recipe(config.recipe, size=256) if config.recipe in RECIPES else config
+        rate = getattr(usual, f"{which}_optimizer").learning_rate
+        return {f"{which}_optimizer.learning_rate": rate} if rate > getattr(config, f"{which}_optimizer").learning_rate else {}
+    if name in ("the critic wins", "the critic's slope explodes"):
+        return _gentler(config)
+    if name == "the critic knows its pictures by heart":
+        return {"losses.augment": min(0.75, config.losses.augment + 0.25)} if config.losses.augment < 0.75 else {}
+    if name == NO_PUSH:
+        return {"losses.adversarial": "relativistic"} if config.losses.adversarial != "relativistic" else {}
+    return {}
+
+
+def _slower(config: RunConfig) -> dict[str, Any]:
+    return {key: getattr(config, key.partition(".")[0]).learning_rate / 10 for key in RATES}
+
+
+def _gentler(config: RunConfig) -> dict[str, Any]:
+    """Stronger penalties on the critic; nothing where its batch norm forbids them."""
+    critic, losses = config.critic, config.losses
+    if critic is None or critic.options.get("norm", "batch" if critic.name == "patch" else "none") == "batch":
+        return {}
+    if not (losses.r1_gamma and losses.r2_gamma):
+        return {"losses.r1_gamma": 20.0, "losses.r2_gamma": 20.0, **PENALTIES}
+    return {"losses.r1_gamma": 4 * losses.r1_gamma, "losses.r2_gamma": 4 * losses.r2_gamma}

@@ -1,0 +1,256 @@
+"""The watchman: what the recorded signs of a run say of it, early. Pure functions; what the signs are is in ``training.signs``.
+
+An alarm needs its evidence in two examinations running, so that one bad batch rings nothing. The thresholds are measured: the log has the
+healthy and the spoilt runs that they were chosen on, and others that they were tried on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+NOT_TOGETHER = "pairs do not belong together"
+NOT_FINITE = "numbers are not finite"
+
+Signs = Mapping[str, float]
+"""One examination: ``images``, and a number for every sign that could be had."""
+
+PATIENCE = 2
+"""Examinations running in which the evidence must be there."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an alarm must know of the run.
+
+    Attributes:
+        total: images of the whole run.
+    """
+
+    total: int
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something that goes wrong.
+
+    Attributes:
+        name: in :data:`RULES`.
+        images: seen when it rang.
+        evidence: a sentence with the numbers.
+        remedies: what to do, the first one first.
+    """
+
+    name: str
+    images: int
+    evidence: str
+    remedies: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """For the terminal."""
+        return f"ALARM, {self.name}: {self.evidence}. Remedy: {', or '.join(self.remedies)}"
+
+
+FEW = 20
+"""Different examples below which hardly anything general is learnt."""
+
+
+def at_the_start(*, examples: int, different: int, complaint: str | None) -> list[Alarm]:
+    """What can be said before anything is learnt.
+
+    Args:
+        examples: that are learnt from.
+        different: of them.
+        complaint: of :class:`pixloom.data.kinship.Kinship`, where the data holds pairs.
+    """
+    found = []
+    if complaint:
+        found.append(Alarm(NOT_TOGETHER, 0, complaint.removesuffix("."), RULES[NOT_TOGETHER].remedies))
+    if different < 0.9 * examples:
+        remedy = "keep one of each; pixloom inspect names them"
+        found.append(Alarm("pictures are repeated", 0, f"{examples:,} examples are {different:,} different ones", (remedy,)))
+    if different < FEW:
+        few = f"there are {different} different examples, from which hardly anything general can be learnt"
+        found.append(Alarm("pictures are few", 0, few, ("more pictures", "losses.augment up", "a shorter run")))
+    return found
+
+
+See = Callable[[Signs, Sequence[Signs], Setting], str | None]
+"""(an examination, those before it, the setting) -> the evidence, where there is any."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is looked for, and what helps against it.
+
+    Attributes:
+        see: finds the evidence.
+        remedies: what helps.
+        hides: whether it makes the rules after it meaningless.
+    """
+
+    see: See
+    remedies: tuple[str, ...]
+    hides: bool = False
+
+
+def alarms(signs: Sequence[Signs], setting: Setting) -> list[Alarm]:
+    """What the newest examinations say, each rule on its own.
+
+    Args:
+        signs: all examinations so far, oldest first.
+        setting: of the run.
+
+    >>> frozen = {"images": 100, "pace_critic": 0.0}
+    >>> [alarm.name for alarm in alarms([frozen, {**frozen, "images": 200}], Setting(1000))]
+    ['the critic stands still']
+    """
+    found = []
+    for name, rule in RULES.items():
+        newest = [rule.see(signs[place], signs[:place], setting) for place in range(max(0, len(signs) - PATIENCE), len(signs))]
+        if len(newest) == PATIENCE and all(newest):
+            found.append(Alarm(name, int(signs[-1]["images"]), str(newest[-1]), rule.remedies))
+            if rule.hides:
+                break
+    return found
+
+
+def first_evidence(alarm: Alarm, signs: Sequence[Signs], setting: Setting) -> int:
+    """The images of the examination before the evidence of an alarm was first there without a break; 0 where it always was."""
+    rule, start = RULES[alarm.name], 0
+    for place in range(len(signs) - 1, -1, -1):
+        if not rule.see(signs[place], signs[:place], setting):
+            start = int(signs[place]["images"])
+            break
+    return start
+
+
+def _not_finite(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    broken = [name for name, value in now.items() if isinstance(value, float) and not math.isfinite(value)]
+    if broken:
+        return f"{', '.join(broken)} not finite"
+    skipped = now.get("skipped", 0) - (before[-1].get("skipped", 0) if before else 0)
+    return f"{skipped:.0f} steps were skipped since the last look" if skipped > 0 else None
+
+
+def _saturated(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    share = now.get("ends", 0.0)
+    return f"{share:.0%} more of the output than of the targets stands at the ends of the range" if share > 0.5 else None
+
+
+def _critic_wins(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    share = now.get("ahead", 0.5)
+    return f"it ranks real above made at {share:.1%} of all places" if share > 0.995 else None
+
+
+def _critic_useless(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    share, push = now.get("ahead", 1.0), now.get("push", 1.0)
+    if share > 0.55 or push > 0.05:
+        return None
+    return f"it ranks real above made at {share:.0%} of all places, and pushes no more than an L1 term of weight {push:.2g}"
+
+
+def _memorises(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    if "ahead_held_out" not in now:
+        return None
+    known, unseen = now["ahead"], now["ahead_held_out"]
+    return (
+        f"it ranks real above made at {known:.0%} of all places of pictures that are learnt from, at {unseen:.0%} of others"
+        if known - unseen > 0.3
+        else None
+    )
+
+
+def _slope(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    usual = sorted(sign["slope"] for sign in before if "slope" in sign)
+    if "slope" not in now or not usual:
+        return None
+    middle = usual[len(usual) // 2]
+    return f"its slope at made pictures is {now['slope']:.3g}, in the middle it was {middle:.3g}" if now["slope"] > 10 * middle else None
+
+
+def _no_push(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    push = now.get("push", 1.0)
+    return f"it pushes no more than an L1 term of weight {push:.2g}" if push < 1e-3 else None
+
+
+def _collapsed(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    if now.get("source_spread", 1.0) < 0.01 or "spread" not in now:
+        return None
+    return f"outputs differ from source to source {now['spread']:.0%} as much as the targets do" if now["spread"] < 0.05 else None
+
+
+def _one_answer(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    return f"two draws of z change {now['answers']:.1%} of what targets differ by" if now.get("answers", 1.0) < 0.01 else None
+
+
+def _noisy(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    return f"outputs have {10 ** now['fine']:.1f} times the finest detail of the targets" if now.get("fine", 0.0) > 0.7 else None
+
+
+def _grid(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    return f"periods of 2, 4 or 8 pixels stand out by {now['grid']:.0f} dB more than in the targets" if now.get("grid", 0.0) > 10 else None
+
+
+def _blurred(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    late = now["images"] > 0.5 * setting.total
+    if not late or "fine" not in now or now["fine"] > -1.0:
+        return None
+    return f"outputs have {10 ** now['fine']:.0%} of the finest detail of the targets"
+
+
+def _known_by_heart(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    if "error_held_out" not in now or now["error"] <= 0:
+        return None
+    ratio = now["error_held_out"] / now["error"]
+    return f"the error on held-out pictures is {ratio:.1f} times that on pictures that are learnt from" if ratio > 2 else None
+
+
+def _says_nothing(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    spread = now.get("source_spread", 1.0)
+    return f"they differ by {spread:.4f} of a range from -1 to 1" if spread < 0.005 else None
+
+
+def _not_own(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    if "error_held_out" not in now or "error_of_others" not in now or now["images"] < 0.5 * setting.total:
+        return None
+    share = now["error_held_out"] / now["error_of_others"]
+    return f"a translation is as near to another picture's target as to its own ({share:.2f} of the distance)" if share > 0.97 else None
+
+
+def _stands_still(which: str) -> See:
+    def see(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+        pace = now.get(f"pace_{which}", 1.0)
+        return f"an update moves its weights by {pace:.1e} of their size" if pace < 1e-6 else None
+
+    return see
+
+
+def _too_fast(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    fast = {which: now[f"pace_{which}"] for which in ("generator", "critic") if now.get(f"pace_{which}", 0.0) > 0.05}
+    return " and ".join(f"an update moves the {which}'s weights by {pace:.0%} of their size" for which, pace in fast.items()) or None
+
+
+RULES: dict[str, Rule] = {
+    NOT_FINITE: Rule(_not_finite, ("compute.precision=no", "halve the learning rates"), hides=True),
+    "sources say nothing": Rule(_says_nothing, ("look at the sources with pixloom inspect --preview",), hides=True),
+    "weights move too fast": Rule(_too_fast, ("a tenth of the learning rates",)),
+    "outputs are saturated": Rule(_saturated, ("a tenth of the learning rates", "training.clip_norm=1"), hides=True),
+    "the critic stands still": Rule(_stands_still("critic"), ("the recipe's critic_optimizer.learning_rate",), hides=True),
+    "the generator stands still": Rule(_stands_still("generator"), ("the recipe's generator_optimizer.learning_rate",), hides=True),
+    "the critic wins": Rule(_critic_wins, ("losses.r1_gamma and losses.r2_gamma up", "losses.augment up")),
+    "the critic is useless": Rule(_critic_useless, ("losses.r1_gamma and losses.r2_gamma down", "critic_optimizer.learning_rate up")),
+    "the critic knows its pictures by heart": Rule(_memorises, ("losses.augment up", "more pictures")),
+    "the critic's slope explodes": Rule(_slope, ("losses.r1_gamma=20 and losses.r2_gamma=20 on a critic without batch norm",)),
+    "the generator learns nothing from the critic": Rule(_no_push, ("losses.adversarial=relativistic", "losses.adversarial_weight up")),
+    "outputs are all alike": Rule(_collapsed, ("a tenth of the learning rates", "losses.pixel_weight up")),
+    "noise changes nothing": Rule(_one_answer, ("losses.mode_seeking_weight=1", "--recipe bicycle")),
+    "outputs are noisy": Rule(_noisy, ("losses.pixel_weight up", "a longer run")),
+    "outputs have a grid": Rule(_grid, ("generator.name=residual_unet, which has low-pass filters",)),
+    "outputs are blurred": Rule(_blurred, ("losses.adversarial_weight up", "losses.pixel_weight down")),
+    "pictures are known by heart": Rule(_known_by_heart, ("more pictures", "losses.augment up", "a shorter run")),
+    NOT_TOGETHER: Rule(_not_own, ("look at the pairs with pixloom inspect --preview", "a method for collections, --recipe cut")),
+}
+"""Every alarm by name."""
