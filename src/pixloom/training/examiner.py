@@ -44,18 +44,7 @@ class Examiner:
 
     def signs(self, learner: Learner) -> dict[str, float]:
         """The signs of the networks as they stand, those of the optimizers with them."""
-        config = learner.config
-        method = build_method(
-            config, generator=learner.generator, critic=learner.critic, content=build_task(config.task).terms(config.losses)
-        )
-        buffers = [(buffer, buffer.clone()) for network in (learner.generator, learner.critic) if network for buffer in network.buffers()]
-        torch.manual_seed(derive_seed(config.training.seed, -2))
-        found = examine(method, self.batch, self.held_out, pictures=not self.plan.task.makes_labels)
-        with torch.no_grad():
-            for buffer, former in buffers:
-                buffer.copy_(former)
-        rates = learner.rates(1.0)
-        return found | {f"pace_{name}": pace(optimizer, rate=rates[name]) for name, optimizer in learner.optimizers.items()}
+        return signs_of(learner, self.batch, self.held_out, pictures=not self.plan.task.makes_labels)
 
     def _held_out(self) -> Batch | None:
         """Pictures that are not learnt from, where there are such."""
@@ -71,3 +60,18 @@ class Examiner:
         order = {"batch_size": count, "seed": 0, "start_image": 0}
         with closing(training_batches(examples, size=self.size, flip=False, **order)) as batches:
             return self.engine.place(next(iter(batches)))
+
+
+def signs_of(learner: Learner, batch: Batch, held_out: Batch | None, *, pictures: bool) -> dict[str, float]:
+    """The signs of a learner, which is left as it was; the arguments are those of ``signs.examine``."""
+    config = learner.config
+    content = build_task(config.task).terms(config.losses)
+    method = build_method(config, generator=learner.generator, critic=learner.critic, content=content)
+    buffers = [(buffer, buffer.clone()) for network in (learner.generator, learner.critic) if network for buffer in network.buffers()]
+    torch.manual_seed(derive_seed(config.training.seed, -2))
+    found = examine(method, batch, held_out, pictures=pictures)
+    with torch.no_grad():
+        for buffer, former in buffers:
+            buffer.copy_(former)
+    rates = learner.rates(1.0)
+    return found | {f"pace_{name}": pace(optimizer, rate=rates[name]) for name, optimizer in learner.optimizers.items()}

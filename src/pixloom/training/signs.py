@@ -16,7 +16,6 @@ sign                      what it is
 ``fine``                  log10 of the power in the finest octave, outputs over targets: negative, blurred; positive, noisy
 ``grid``                  decibels by which the power at periods of 2, 4 and 8 pixels stands out, outputs over targets: checkerboards
 ``error``                 mean |y - y_hat| of pictures that are learnt from, and with ``_held_out`` of others
-``error_of_others``       mean |y - y_hat'| with the translation of another source, held out where there are such
 ``pace_generator``        size of an update over that of the weights, root mean squares; and ``pace_critic``
 ========================  =============================================================================================================
 """
@@ -32,7 +31,7 @@ from torch import Tensor
 from pixloom.data.batch import Batch
 from pixloom.losses.penalties import score
 from pixloom.methods import Method
-from pixloom.methods.base import Outputs
+from pixloom.methods.base import Outputs, target_of
 from pixloom.methods.game import Game, judge
 from pixloom.methods.side import Contest
 from pixloom.nets.layers import bare
@@ -74,12 +73,8 @@ def examine(method: Method, batch: Batch, held_out: Batch | None, *, pictures: b
         signs |= {"ends": at_ends(made) - at_ends(target), "fine": fineness(made) - fineness(target), "grid": grid(made) - grid(target)}
     if method.learns_from == "pairs" and made.shape == target.shape:
         signs["error"] = (made - target).abs().mean()
-        far, asked = (made, target) if held_out is None or unseen is None else (unseen.fake.detach(), held_out.target)
-        assert asked is not None, "pairs have targets"
-        if held_out is not None:
-            signs["error_held_out"] = (far - asked).abs().mean()
-        if len(far) > 1:
-            signs["error_of_others"] = torch.stack([(far.roll(step, 0) - asked).abs().mean() for step in range(1, len(far))]).mean()
+        if held_out is not None and unseen is not None:
+            signs["error_held_out"] = (unseen.fake - target_of(held_out)).abs().mean()
     return dict(zip(signs, torch.stack([value.detach().float() for value in signs.values()]).tolist(), strict=True))
 
 
@@ -166,7 +161,7 @@ def pace(optimizer: torch.optim.Optimizer, *, rate: float) -> float:
     """Size of Adam's last update over that of the weights, as root mean squares, at a learning rate; 0 before the first one.
 
     Args:
-        optimizer: Adam; its corrections for the first steps are left out.
+        optimizer: Adam.
         rate: instead of the present one, which falls to zero at the end of a run.
     """
     moved, weights = [], []
@@ -175,7 +170,8 @@ def pace(optimizer: torch.optim.Optimizer, *, rate: float) -> float:
             state: Mapping[str, Tensor] = optimizer.state.get(parameter, {})
             weights.append(parameter.detach().square().sum())
             if "exp_avg" in state:
-                step = group["share"] * state["exp_avg"] / (state["exp_avg_sq"].sqrt() + TINY)
+                first, second = (1 - beta ** state["step"] for beta in group["betas"])
+                step = group["share"] * (state["exp_avg"] / first) / ((state["exp_avg_sq"] / second).sqrt() + TINY)
                 moved.append(step.square().sum())
     if not moved:
         return 0.0

@@ -1,0 +1,375 @@
+"""The watchman: signs measure what they say, alarms ring for it and for nothing else, the autopilot mends what it can."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pixloom.config import DataConfig, override
+from pixloom.data.inspect import count_different, inspect
+from pixloom.data.kinship import kinship
+from pixloom.data.sources import discover
+from pixloom.errors import TrainingError
+from pixloom.recipes import recipe
+from pixloom.shapes import Judgement
+from pixloom.training import examiner, session
+from pixloom.training.api import resume, train
+from pixloom.training.autopilot import MOST, remedy
+from pixloom.training.examiner import signs_of
+from pixloom.training.history import read
+from pixloom.training.learner import Learner
+from pixloom.training.monitor import NOT_FINITE, NOT_TOGETHER, RULES, Alarm, Setting, alarms, at_the_start, first_evidence
+from pixloom.training.signs import ahead, at_ends, fineness, grid, pace, spread
+from playing import PAIRED, TINY, batch, learner, step, tiny
+from tiny import tiny_config, write_pairs
+
+HEALTHY = {
+    "images": 320,
+    "ahead": 0.7,
+    "ahead_held_out": 0.75,
+    "gap": 0.1,
+    "slope": 0.05,
+    "push": 3.0,
+    "source_spread": 0.3,
+    "spread": 0.4,
+    "answers": 0.1,
+    "ends": 0.0,
+    "fine": -0.3,
+    "grid": 1.0,
+    "error": 0.27,
+    "error_held_out": 0.35,
+    "pace_generator": 5e-3,
+    "pace_critic": 3e-3,
+    "skipped": 0,
+}
+
+SICK = {
+    NOT_FINITE: {"push": math.nan},
+    "sources say nothing": {"source_spread": 0.001},
+    "weights move too fast": {"pace_critic": 0.3},
+    "outputs are saturated": {"ends": 0.9},
+    "the critic stands still": {"pace_critic": 1e-12},
+    "the generator stands still": {"pace_generator": 1e-12},
+    "the critic wins": {"ahead": 0.999},
+    "the critic is useless": {"ahead": 0.5, "push": 0.01},
+    "the critic knows its pictures by heart": {"ahead": 0.95, "ahead_held_out": 0.5},
+    "the critic's slope explodes": {"slope": 5.0},
+    "the generator learns nothing from the critic": {"push": 1e-5},
+    "outputs are all alike": {"spread": 0.01},
+    "noise changes nothing": {"answers": 0.001},
+    "outputs are noisy": {"fine": 1.0},
+    "outputs have a grid": {"grid": 15.0},
+    "outputs are blurred": {"fine": -2.5},
+    "pictures are known by heart": {"error": 0.1},
+}
+
+
+def story(*changes: dict[str, float]) -> list[dict[str, float]]:
+    """Healthy looks, then changed ones."""
+    looks = [*({} for _ in range(4)), *changes]
+    return [{**HEALTHY, **change, "images": 320 * (place + 1)} for place, change in enumerate(looks)]
+
+
+# --- Signs ---------------------------------------------------------------------------------------------------------------------------
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_who_is_ahead_is_counted_place_by_place():
+    real, fake = torch.tensor([[[[1.0, 2.0], [0.0, 5.0]]]]), torch.tensor([[[[0.0, 3.0], [0.0, 4.0]]]])
+    assert ahead(Judgement([real], [], {}), Judgement([fake], [], {})) == (1 + 0 + 0.5 + 1) / 4
+
+
+def test_fine_detail_is_power_in_the_highest_octave():
+    sharp = noise(2, 3, 32, 32)
+    blurred = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(sharp, (2, 2, 2, 2), mode="circular"), 5, stride=1)
+    assert fineness(sharp) - fineness(blurred) > 1
+    assert fineness(10 * sharp) - fineness(sharp) == pytest.approx(2, abs=1e-3)
+    slow = torch.sin(torch.arange(32) * 2 * math.pi * 4 / 32).expand(1, 1, 32, 32)
+    quick = torch.sin(torch.arange(32) * 2 * math.pi * 12 / 32).expand(1, 1, 32, 32)
+    assert fineness(quick) - fineness(slow) > 4
+
+
+@pytest.mark.parametrize("period", [2, 4, 8])
+@pytest.mark.parametrize("axis", [2, 3])
+def test_a_grid_stands_out_from_its_neighbours(period, axis):
+    plain = 0.2 * noise(4, 3, 64, 64)
+    stripes = (torch.arange(64) % period == 0).float().view([-1 if place == axis else 1 for place in range(4)])
+    assert grid(plain) < 3
+    assert grid(plain + stripes) > 10
+    assert grid(plain + torch.sin(torch.arange(64) * 2 * math.pi * 11 / 64)) < 3, "other periods are no grid"
+
+
+def test_spread_and_ends():
+    same = noise(1, 3, 8, 8).expand(4, -1, -1, -1)
+    assert spread(same) == 0
+    assert spread(noise(64, 1, 4, 4)) == pytest.approx(1 / math.sqrt(3), abs=0.05)
+    assert at_ends(torch.tensor([[[[1.0, -1.0, 0.0, 0.5]]]])) == 0.5
+
+
+def test_pace_is_the_size_of_an_update_over_that_of_the_weights():
+    weight = torch.nn.Parameter(torch.full((100,), 2.0))
+    optimizer = torch.optim.Adam([{"params": [weight], "share": 1.0}], lr=0.001)
+    assert pace(optimizer, rate=0.001) == 0
+    for _ in range(200):
+        weight.grad = torch.ones_like(weight)
+        before = weight.detach().clone()
+        optimizer.step()
+    assert pace(optimizer, rate=0.001) == pytest.approx(float((weight.detach() - before).norm() / weight.detach().norm()), rel=0.1)
+    assert pace(optimizer, rate=0.002) == pytest.approx(2 * pace(optimizer, rate=0.001))
+
+
+# --- Alarms --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_healthy_run_rings_nothing():
+    assert alarms(story(*[{}] * 6), Setting(3200)) == []
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_alarm_rings_for_its_evidence_in_two_looks(name):
+    sick = SICK[name]
+    once, twice = story({}, {}, sick), story({}, {}, sick, sick)
+    assert name not in [alarm.name for alarm in alarms(once, Setting(2240))]
+    found = [alarm for alarm in alarms(twice, Setting(2240)) if alarm.name == name]
+    assert len(found) == 1
+    assert found[0].evidence
+    assert found[0].remedies
+    assert found[0].images == twice[-1]["images"]
+    assert first_evidence(found[0], twice, Setting(2240)) == twice[-3]["images"]
+    assert name not in [alarm.name for alarm in alarms([*twice, *story({})[-1:]], Setting(2240))], "it ends when its evidence does"
+
+
+def test_what_makes_others_meaningless_hides_them():
+    flat = {"ends": 0.99, "spread": 0.0, "fine": -9.0}
+    assert [alarm.name for alarm in alarms(story(flat, flat), Setting(10_000))] == ["outputs are saturated"]
+
+
+def test_late_alarms_wait_for_the_second_half():
+    blurred = {"fine": -2.5}
+    assert alarms(story(blurred, blurred), Setting(100_000)) == []
+    assert [alarm.name for alarm in alarms(story(blurred, blurred), Setting(2000))] == ["outputs are blurred"]
+
+
+def test_skipped_steps_ring_as_they_grow():
+    assert alarms(story({"skipped": 3}, {"skipped": 3}, {"skipped": 3}), Setting(3200)) == []
+    assert [alarm.name for alarm in alarms(story({"skipped": 3}, {"skipped": 5}), Setting(3200))] == [NOT_FINITE]
+
+
+def test_what_data_tells_at_the_start():
+    assert at_the_start(examples=300, different=300, complaint=None) == []
+    assert [alarm.name for alarm in at_the_start(examples=300, different=10, complaint="They are turned")] == [
+        NOT_TOGETHER,
+        "pictures are repeated",
+        "pictures are few",
+    ]
+
+
+# --- Whether pairs belong together -----------------------------------------------------------------------------------------------------
+
+
+def listing_of(folder):
+    return discover(DataConfig(path=str(folder)), paired=True).splits["train"]
+
+
+@pytest.fixture
+def related(tmp_path):
+    return write_pairs(tmp_path / "related", count=30, side=48)
+
+
+def test_pairs_that_belong_together_are_seen_to(related):
+    found = kinship(listing_of(related))
+    assert found.complaint is None
+    assert found.own > 5
+
+
+@pytest.mark.parametrize(
+    ("turn", "word"), [(np.s_[::-1], "upside down"), (np.s_[:, ::-1], "mirrored"), (np.s_[::-1, ::-1], "turned by 180 degrees")]
+)
+def test_turned_targets_are_named(related, turn, word):
+    for path in (related / "B").iterdir():
+        Image.fromarray(np.asarray(Image.open(path))[turn]).save(path)
+    assert word in kinship(listing_of(related)).complaint
+    findings = inspect(discover(DataConfig(path=str(related)), paired=True))
+    assert findings.ok
+    assert any(word in remark for remark in findings.remarks)
+
+
+def test_shuffled_pairs_are_seen(related):
+    paths = sorted((related / "B").iterdir())
+    pixels = [np.asarray(Image.open(path)) for path in paths]
+    for path, others in zip(paths, pixels[7:] + pixels[:7], strict=True):
+        Image.fromarray(others).save(path)
+    assert "no nearer to those of their own sources" in kinship(listing_of(related)).complaint
+
+
+def test_of_few_or_even_pictures_nothing_is_said(tmp_path, related):
+    assert kinship(listing_of(write_pairs(tmp_path / "few", count=5))) is None
+    for path in (related / "A").iterdir():
+        Image.new("L", (48, 48), 128).save(path)
+    assert kinship(listing_of(related)) is None
+
+
+def test_copies_are_counted_by_their_contents(related):
+    assert count_different(listing_of(related)) == 30
+    for side in "AB":
+        for number in range(2, 20):
+            shutil.copy(related / side / f"{number % 2}.png", related / side / f"{number}.png")
+    assert count_different(listing_of(related)) == 12
+
+
+# --- In a run ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    monkeypatch.setenv("PIXLOOM_WEIGHTS", "/nowhere")
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """A look at every eighth image."""
+    monkeypatch.setattr(examiner, "IMAGES_PER_PICTURE", 2)
+
+
+def events(run, kind):
+    return [entry for entry in read(run / "history.jsonl") if entry["kind"] == "event" and entry["event"] == kind]
+
+
+def game(data, **settings):
+    given = {"training__images": 48, "training__checkpoint_every_images": 16, "critic__options__norm": "none", **settings}
+    return tiny_config(data, **given)
+
+
+def weights_of(run):
+    return (run / "model-last" / "model.safetensors").read_bytes()
+
+
+def test_looking_changes_nothing(related, tmp_path, often, monkeypatch, no_weights):
+    """Batch norm, dropout and spectral norm keep their states."""
+    config = game(related, critic__options__norm="batch")
+    train(config, out=tmp_path / "watched", quiet=True)
+    assert [entry["images"] for entry in read(tmp_path / "watched" / "history.jsonl") if entry["kind"] == "signs"] == list(range(8, 49, 8))
+    monkeypatch.setattr(examiner, "IMAGES_PER_PICTURE", 10_000)
+    train(config, out=tmp_path / "alone", quiet=True)
+    assert weights_of(tmp_path / "watched") == weights_of(tmp_path / "alone")
+
+
+def test_a_frozen_critic_rings_and_the_autopilot_thaws_it(related, tmp_path, often, no_weights):
+    normed = {"critic__options__norm": "batch"}
+    frozen = game(related, critic_optimizer__learning_rate=1e-12, **normed)
+    train(frozen, out=tmp_path / "frozen", quiet=True)
+    (rung,) = events(tmp_path / "frozen", "alarm")
+    assert rung["alarm"] == "the critic stands still"
+    assert rung["images"] == 16
+    assert "ALARM" in rung["message"]
+    assert "the critic stands still" in (tmp_path / "frozen" / "report.html").read_text(encoding="utf-8")
+    assert not events(tmp_path / "frozen", "autopilot")
+    train(override(frozen, {"training.autopilot": True}), out=tmp_path / "mended", quiet=True)
+    healthy = train(game(related, **normed), out=tmp_path / "healthy", quiet=True)
+    assert healthy.images == 48
+    (done,) = events(tmp_path / "mended", "autopilot")
+    assert "critic_optimizer.learning_rate=0.0002" in done["message"]
+    assert weights_of(tmp_path / "mended") == weights_of(tmp_path / "healthy"), "it went back to the beginning, with the right rate"
+
+
+def test_a_run_that_was_mended_goes_on_bit_for_bit(related, tmp_path, often, no_weights):
+    config = override(game(related, critic_optimizer__learning_rate=1e-12), {"training.autopilot": True, "training.keep_checkpoints": 9})
+    train(config, out=tmp_path / "whole", quiet=True)
+    train(config, out=tmp_path / "part", quiet=True)
+    for folder in sorted((tmp_path / "part" / "checkpoints").iterdir())[1:]:
+        shutil.rmtree(folder)
+    shutil.rmtree(tmp_path / "part" / "model-last")
+    resume(tmp_path / "part", quiet=True)
+    assert weights_of(tmp_path / "part") == weights_of(tmp_path / "whole")
+
+
+def test_rates_that_are_too_high_are_lowered(related, tmp_path, often, no_weights):
+    fast = game(related, generator_optimizer__learning_rate=20.0, critic_optimizer__learning_rate=20.0, training__autopilot=True)
+    train(fast, out=tmp_path / "run", quiet=True)
+    done = events(tmp_path / "run", "autopilot")
+    assert 1 <= len(done) <= MOST
+    assert "generator_optimizer.learning_rate=2.0" in done[0]["message"]
+
+
+def test_numbers_that_stay_broken_end_the_run_after_every_remedy(related, tmp_path, often, monkeypatch, no_weights):
+    real = Learner.step
+    monkeypatch.setattr(Learner, "step", lambda self, *given, **named: broken(real(self, *given, **named)))
+
+    def broken(result):
+        return type(result)(result.generator, result.critic, torch.zeros((), dtype=torch.bool))
+
+    config = game(related, training__autopilot=True, compute__precision="bf16")
+    with pytest.raises(TrainingError, match="non-finite"):
+        train(config, out=tmp_path / "run", quiet=True)
+    done = events(tmp_path / "run", "autopilot")
+    assert len(done) == MOST
+    assert all("compute.precision=no" in entry["message"] for entry in done[:1])
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_method_can_be_looked_at(name):
+    playing = learner(tiny(name))
+    step(playing, batch(name, count=4), number=0)
+    found = signs_of(playing, batch(name, count=4), batch(name, count=4, seed=1), pictures=True)
+    assert all(math.isfinite(value) for value in found.values())
+    wanted = {
+        "ahead",
+        "ahead_held_out",
+        "slope",
+        "push",
+        "spread",
+        "source_spread",
+        "fine",
+        "grid",
+        "ends",
+        "pace_generator",
+        "pace_critic",
+    }
+    assert wanted <= found.keys()
+    assert ("error" in found) == (name in PAIRED)
+    assert ("answers" in found) == (name in ("bicycle", "starganv2"))
+
+
+# --- The policy ----------------------------------------------------------------------------------------------------------------------
+
+
+def alarm(name):
+    return Alarm(name, 100, "evidence", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "wanted"),
+    [
+        ("outputs are saturated", {}, {"generator_optimizer.learning_rate": 1e-4, "critic_optimizer.learning_rate": 1e-4}),
+        ("the critic stands still", {"critic_optimizer.learning_rate": 1e-9}, {"critic_optimizer.learning_rate": 1e-3}),
+        ("the critic wins", {}, {"losses.r1_gamma": 80.0, "losses.r2_gamma": 80.0}),
+        ("the critic knows its pictures by heart", {}, {"losses.augment": 0.75}),
+        (NOT_FINITE, {"compute.precision": "bf16"}, {"compute.precision": "no"}),
+    ],
+)
+def test_a_remedy_is_a_few_settings(name, settings, wanted):
+    config = override(recipe("auto", size=64), {"losses.r1_gamma": 20.0, "losses.r2_gamma": 20.0, **settings})
+    chosen = remedy([alarm(name)], config)
+    assert chosen is not None
+    assert wanted.items() <= dict(chosen[1].settings).items()
+    override(config, chosen[1].settings)
+
+
+def test_nothing_is_done_against_what_no_setting_mends():
+    config = recipe("auto", size=64)
+    for name in (NOT_TOGETHER, "sources say nothing", "outputs are blurred"):
+        assert remedy([alarm(name)], config) is None
+    assert remedy([alarm("the critic wins")], recipe("pix2pix", size=64)) is None, "its critic has batch norm"
+    assert remedy([alarm(NOT_TOGETHER), alarm("outputs are saturated")], config)[0].name == "outputs are saturated"
+
+
+def test_sessions_and_policy_agree_on_how_often():
+    assert session.MOST_REMEDIES == MOST
