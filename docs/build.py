@@ -28,6 +28,7 @@ import pixloom
 from pixloom.cli.app import app
 from pixloom.config import RunConfig, Section
 from pixloom.recipes import RECIPES
+from pixloom.training.monitor import RULES
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "pixloom"
@@ -37,6 +38,9 @@ RECIPE_SIZE = 256
 
 LAYERS = re.compile(r"(<!-- layers: made by docs/build\.py from pyproject\.toml -->\n```\n)[^`]*(```\n)")
 """The block in docs/architecture.md that follows pyproject.toml."""
+
+ALARMS = re.compile(r"(<!-- alarms: made by docs/build\.py -->\n).*?(<!-- end of alarms -->)", re.DOTALL)
+"""The table in docs/watchman.md that follows the rules."""
 
 TABLES = {
     "task.name": ("tasks", "TASKS"),
@@ -92,7 +96,10 @@ def generated() -> dict[Path, str]:
     pages = {"cli": cli_page(), "settings": settings_page(), "recipes": recipes_page(), "api": api_page()}
     architecture = ROOT / "docs" / "architecture.md"
     layers = LAYERS.sub(lambda found: f"{found[1]}{layer_lines()}\n{found[2]}", architecture.read_text(encoding="utf-8"))
-    return {ROOT / "docs" / "reference" / f"{name}.md": HEADER + text for name, text in pages.items()} | {architecture: layers}
+    watchman = ROOT / "docs" / "watchman.md"
+    alarms = ALARMS.sub(lambda found: f"{found[1]}\n{alarm_table()}\n\n{found[2]}", watchman.read_text(encoding="utf-8"))
+    made = {architecture: layers, watchman: alarms}
+    return {ROOT / "docs" / "reference" / f"{name}.md": HEADER + text for name, text in pages.items()} | made
 
 
 # --- The command line ----------------------------------------------------------------------------------------------------------------
@@ -373,6 +380,12 @@ def layer_lines() -> str:
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     return "\n".join(next(contract["layers"] for contract in contracts if contract["type"] == "layers"))
+
+
+def alarm_table() -> str:
+    """Every alarm, when it rings, what to do."""
+    rows = [f"| {name} | {rule.when} | {', or '.join(rule.remedies)} |" for name, rule in RULES.items()]
+    return "\n".join(["| alarm | when | what to do |", "| --- | --- | --- |", *rows])
 
 
 # --- Links ---------------------------------------------------------------------------------------------------------------------------

@@ -87,11 +87,13 @@ class Rule:
     """What is looked for, and what helps against it.
 
     Attributes:
+        when: it rings, in words.
         see: finds the evidence.
         remedies: what helps.
         hides: whether it makes the rules after it meaningless.
     """
 
+    when: str
     see: See
     remedies: tuple[str, ...]
     hides: bool = False
@@ -228,22 +230,84 @@ def _too_fast(now: Signs, before: Sequence[Signs], setting: Setting) -> str | No
 
 
 RULES: dict[str, Rule] = {
-    NOT_FINITE: Rule(_not_finite, ("compute.precision=no", "halve the learning rates"), hides=True),
-    "sources say nothing": Rule(_says_nothing, ("look at the sources with pixloom inspect --preview",), hides=True),
-    "weights move too fast": Rule(_too_fast, ("a tenth of the learning rates",)),
-    "outputs are saturated": Rule(_saturated, ("a tenth of the learning rates", "training.clip_norm=1"), hides=True),
-    "the critic stands still": Rule(_stands_still("critic"), ("the recipe's critic_optimizer.learning_rate",), hides=True),
-    "the generator stands still": Rule(_stands_still("generator"), ("the recipe's generator_optimizer.learning_rate",), hides=True),
-    "the critic wins": Rule(_critic_wins, ("losses.r1_gamma and losses.r2_gamma up", "losses.augment up")),
-    "the critic is useless": Rule(_critic_useless, ("losses.r1_gamma and losses.r2_gamma down", "critic_optimizer.learning_rate up")),
-    "the critic knows its pictures by heart": Rule(_memorises, ("losses.augment up", "more pictures")),
-    "the critic's slope explodes": Rule(_slope, ("losses.r1_gamma=20 and losses.r2_gamma=20 on a critic without batch norm",)),
-    "the generator learns nothing from the critic": Rule(_no_push, ("losses.adversarial=relativistic", "losses.adversarial_weight up")),
-    "outputs are all alike": Rule(_collapsed, ("a tenth of the learning rates", "losses.pixel_weight up")),
-    "noise changes nothing": Rule(_one_answer, ("losses.mode_seeking_weight=1", "--recipe bicycle")),
-    "outputs are noisy": Rule(_noisy, ("losses.pixel_weight up", "a longer run")),
-    "outputs have a grid": Rule(_grid, ("generator.name=residual_unet, which has low-pass filters",)),
-    "outputs are blurred": Rule(_blurred, ("losses.adversarial_weight up", "losses.pixel_weight down")),
-    "pictures are known by heart": Rule(_known_by_heart, ("more pictures", "losses.augment up", "a shorter run")),
+    NOT_FINITE: Rule(
+        "a sign is no number, or steps were skipped since the last look",
+        _not_finite,
+        ("compute.precision=no", "halve the learning rates"),
+        hides=True,
+    ),
+    "sources say nothing": Rule(
+        "sources deviate from each other by less than 0.005",
+        _says_nothing,
+        ("look at the sources with pixloom inspect --preview",),
+        hides=True,
+    ),
+    "weights move too fast": Rule(
+        "an update moves a network's weights by more than a fifth of their size", _too_fast, ("a tenth of the learning rates",)
+    ),
+    "outputs are saturated": Rule(
+        "half of the output more than of the targets stands at the ends of the range",
+        _saturated,
+        ("a tenth of the learning rates", "training.clip_norm=1"),
+        hides=True,
+    ),
+    "the critic stands still": Rule(
+        "an update moves its weights by less than a millionth of their size",
+        _stands_still("critic"),
+        ("the recipe's critic_optimizer.learning_rate",),
+        hides=True,
+    ),
+    "the generator stands still": Rule(
+        "the same of the generator", _stands_still("generator"), ("the recipe's generator_optimizer.learning_rate",), hides=True
+    ),
+    "the critic wins": Rule(
+        "real is ranked above made at more than 99.5 % of all places",
+        _critic_wins,
+        ("losses.r1_gamma and losses.r2_gamma up", "losses.augment up"),
+    ),
+    "the critic is useless": Rule(
+        "real is ranked above made at 55 % of all places or fewer, and it pushes less than an L1 term of weight 0.05",
+        _critic_useless,
+        ("losses.r1_gamma and losses.r2_gamma down", "critic_optimizer.learning_rate up"),
+    ),
+    "the critic knows its pictures by heart": Rule(
+        "it ranks right at 30 % more of the places of pictures that are learnt from than of held-out ones",
+        _memorises,
+        ("losses.augment up", "more pictures"),
+    ),
+    "the critic's slope explodes": Rule(
+        "its slope at made pictures is ten times its median so far",
+        _slope,
+        ("losses.r1_gamma=20 and losses.r2_gamma=20 on a critic without batch norm",),
+    ),
+    "the generator learns nothing from the critic": Rule(
+        "it pushes less than an L1 term of weight 0.001", _no_push, ("losses.adversarial=relativistic", "losses.adversarial_weight up")
+    ),
+    "outputs are all alike": Rule(
+        "outputs differ from source to source by less than 5 % of what targets do, while sources differ",
+        _collapsed,
+        ("a tenth of the learning rates", "losses.pixel_weight up"),
+    ),
+    "noise changes nothing": Rule(
+        "two draws of z change less than 1 % of what targets differ by", _one_answer, ("losses.mode_seeking_weight=1", "--recipe bicycle")
+    ),
+    "outputs are noisy": Rule(
+        "the finest octave has five times the power that it has in targets", _noisy, ("losses.pixel_weight up", "a longer run")
+    ),
+    "outputs have a grid": Rule(
+        "periods of 2, 4 or 8 pixels stand out by 10 dB more than in targets",
+        _grid,
+        ("generator.name=residual_unet, which has low-pass filters",),
+    ),
+    "outputs are blurred": Rule(
+        "in the second half of a run: the finest octave has less than a tenth of the power that it has in targets",
+        _blurred,
+        ("losses.adversarial_weight up", "losses.pixel_weight down"),
+    ),
+    "pictures are known by heart": Rule(
+        "the error on held-out pictures is twice that on pictures that are learnt from",
+        _known_by_heart,
+        ("more pictures", "losses.augment up", "a shorter run"),
+    ),
 }
 """Every alarm by name."""

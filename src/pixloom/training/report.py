@@ -118,6 +118,7 @@ def render(run: Run) -> str:
     """The body of the page."""
     sections = [
         _header(run),
+        _section("Alarms", _alarms(run)),
         _section("Samples over time", _timeline(run)),
         _section("Curves", _curves(run)),
         _section("Evaluation", _evaluation(run.evaluation)),
@@ -221,6 +222,19 @@ def _headline(run: Run) -> str:
     return f'<ul class="metrics">{"".join(cards)}</ul>{_protocol(validations[-1].get("protocol"))}'
 
 
+def _alarms(run: Run) -> str:
+    """What the watchman found, with its evidence and what to do, and what the autopilot did; nothing where nothing rang."""
+    rung = [entry for entry in run.of_kind("event") if entry.get("event") in ("alarm", "autopilot")]
+    rows = "".join(
+        f"<tr><td>{entry['images']:,}</td><td><b>{escape(str(entry.get('alarm', 'autopilot')))}</b></td>"
+        f"<td>{escape(str(entry.get('evidence', entry.get('message', ''))))}</td>"
+        f"<td>{escape(', or '.join(map(str, _list(entry.get('remedies')))))}</td></tr>"
+        for entry in rung
+    )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("images", "alarm", "evidence", "what to do"))
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>' if rows else ""
+
+
 def _card(name: str, value: str, note: str) -> str:
     return f"<li>{_metric(name)}<b>{value}</b><small>{note}</small></li>"
 
@@ -284,11 +298,13 @@ def _encoded(path: Path, modified_ns: int) -> str:
 
 
 def _curves(run: Run) -> str:
-    losses, validations = run.of_kind("losses"), run.of_kind("validation")
+    losses, signs, validations = run.of_kind("losses"), run.of_kind("signs"), run.of_kind("validation")
     charts = [
         line_chart("Generator losses", _series(losses, "generator"), smoothing=SMOOTHING),
         line_chart("Critic losses", _series(losses, "critic"), smoothing=SMOOTHING),
         *(line_chart(f"Validation {name}", {name: _points(validations, name)}, markers=True) for name in _metric_names(validations)),
+        line_chart("Real above made, share of places", {name: _points(signs, name) for name in ("ahead", "ahead_held_out")}, markers=True),
+        line_chart("Strength of the critic", {name: _points(signs, name) for name in ("push", "slope")}, markers=True),
         line_chart("Learning rate", _series(losses, "learning_rate")),
         line_chart("Images per second", _series(losses, "images_per_second"), smoothing=SMOOTHING),
     ]
@@ -398,6 +414,10 @@ def _settings(config_text: str) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"<section><h2>{title}</h2>{body}</section>" if body else ""
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _folded(title: str, body: str, *, opened: bool = False) -> str:
