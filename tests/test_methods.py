@@ -14,18 +14,19 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from make_golden import steps_of
-from pixloom.config import override
+from pixloom.config import LossConfig, override
 from pixloom.errors import ConfigError, ModelError
 from pixloom.losses.contrastive import patch_nce
 from pixloom.losses.features import feature_matching
 from pixloom.losses.latent import kl_to_normal, mode_seeking
-from pixloom.losses.penalties import SLOPES, slope, slope_by_difference
+from pixloom.losses.penalties import SLOPES, lecam, slope, slope_by_difference
 from pixloom.losses.segments import segmenting_critic, segmenting_generator
 from pixloom.methods import METHODS, method_of
 from pixloom.methods.augment import augmented, draw, recoloured
 from pixloom.methods.base import Outputs
 from pixloom.methods.check import check_config
-from pixloom.methods.side import Side
+from pixloom.methods.game import Game
+from pixloom.methods.side import Contest, Side
 from pixloom.metrics.backbones import vgg16, vgg19
 from pixloom.metrics.features import PERCEPTIONS, Perception
 from pixloom.metrics.weights import VGG16
@@ -33,6 +34,7 @@ from pixloom.nets.team import Team, acting, returning
 from pixloom.recipes import RECIPES
 from pixloom.shapes import Judgement
 from pixloom.training.ema import Ema
+from pixloom.training.examiner import signs_of
 from pixloom.training.pool import Pool
 from playing import CHANNELS, TINY, batch, learner, step, tiny
 
@@ -105,7 +107,7 @@ WEIGHTS = {
         "losses.slope_share": 1.0,
         "losses.augment": 0.0,
     },
-    "pix2pix": {"losses.r1_gamma": 5.0, "losses.feature_weight": 3.0},
+    "pix2pix": {"losses.r1_gamma": 5.0, "losses.feature_weight": 3.0, "losses.instance_noise": 0.3, "losses.lecam_weight": 1.0},
     "bicycle": {"losses.kl_weight": 3.0, "losses.latent_weight": 3.0},
     "cyclegan": {"losses.cycle_weight": 1.0, "losses.identity_weight": 0.0},
     "cut": {"losses.nce_weight": 5.0, "losses.nce_identity": False},
@@ -490,8 +492,46 @@ def test_the_half_life_grows_with_what_was_seen(share, seen, halflife):
         ({"training.decay": "cosine", "training.decay_start": 1.0}, "decay=cosine"),
         ({"training.ema_share": 0.05}, "ema_share"),
         ({"losses.r2_gamma": 1.0}, "batch norm"),
+        ({"losses.lecam_weight": 1.0, "losses.adversarial": "relativistic"}, "lecam_weight.*by themselves"),
     ],
 )
 def test_tools_that_would_do_nothing_are_refused(settings, word):
     with pytest.raises(ConfigError, match=f"(?s){word}"):
         check_config(tiny("pix2pix", **{key.replace(".", "__"): value for key, value in settings.items()}), channels=(3, 3))
+
+
+def test_lecam_holds_logits_to_the_average_of_the_other_kind():
+    real, fake, anchors = [torch.tensor([[3.0, -1.0]])], [torch.tensor([[-2.0, 4.0]])], torch.tensor([1.0, 0.5])
+    assert lecam(real, fake, anchors=anchors) == pytest.approx((2.5**2 + 0) / 2 + (3.0**2 + 0) / 2)
+
+
+def test_the_averages_of_lecam_are_part_of_the_critic():
+    playing, given = learner(tiny("cyclegan", losses__lecam_weight=0.5)), batch("cyclegan")
+    step(playing, given, number=0)
+    averages = {name: value for name, value in playing.states()["critic"].items() if "anchors" in name}
+    assert len(averages) == 2
+    assert all(value.shape == (2,) and (value != 0).all() for value in averages.values())
+    former = {name: value.clone() for name, value in averages.items()}
+    signs_of(playing, given, None, pictures=True)
+    assert all(torch.equal(value, former[name]) for name, value in playing.states()["critic"].items() if name in former)
+
+
+def test_instance_noise_fades():
+    game = Game(LossConfig(instance_noise=0.5), {})
+    picture = Side(torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64), {})
+    for passed, deviation in ((0.0, 0.5), (0.5, 0.25), (1.0, 0.0)):
+        game.passed = passed
+        for side in game._shown(Contest(picture, picture)):
+            assert float(side.candidate.std()) == pytest.approx(deviation, abs=0.02)
+            assert not side.source.any()
+    real, fake = game._shown(Contest(picture, picture))
+    game.passed = 0.0
+    real, fake = game._shown(Contest(picture, picture))
+    assert not torch.equal(real.candidate, fake.candidate)
+
+
+def test_a_learner_says_how_much_of_the_run_has_passed():
+    playing = learner(tiny("auto"))
+    playing.passed = 0.25
+    step(playing, batch("auto"), number=0)
+    assert playing.method.game.passed == 0.25

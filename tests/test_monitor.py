@@ -14,16 +14,17 @@ from pixloom.config import DataConfig, override
 from pixloom.data.inspect import count_different, inspect
 from pixloom.data.kinship import kinship
 from pixloom.data.sources import discover
-from pixloom.errors import TrainingError
+from pixloom.errors import ConfigError, TrainingError
 from pixloom.recipes import recipe
 from pixloom.shapes import Judgement
 from pixloom.training import examiner, session
 from pixloom.training.api import resume, train
-from pixloom.training.autopilot import MOST, remedy
+from pixloom.training.autopilot import MOST, adapted, remedy
 from pixloom.training.examiner import signs_of
 from pixloom.training.history import read
 from pixloom.training.learner import Learner
 from pixloom.training.monitor import NOT_FINITE, NOT_TOGETHER, RULES, Alarm, Setting, alarms, at_the_start, first_evidence
+from pixloom.training.plan import complete
 from pixloom.training.signs import ahead, at_ends, fineness, grid, pace, spread
 from playing import PAIRED, TINY, batch, learner, step, tiny
 from tiny import tiny_config, write_pairs
@@ -369,6 +370,32 @@ def test_nothing_is_done_against_what_no_setting_mends():
         assert remedy([alarm(name)], config) is None
     assert remedy([alarm("the critic wins")], recipe("pix2pix", size=64)) is None, "its critic has batch norm"
     assert remedy([alarm(NOT_TOGETHER), alarm("outputs are saturated")], config)[0].name == "outputs are saturated"
+
+
+def test_augmentation_follows_what_the_critic_knows_by_heart():
+    known, fair = {"ahead": 0.95, "ahead_held_out": 0.7}, {"ahead": 0.8, "ahead_held_out": 0.78}
+    assert adapted(0.5, known, gap=0.1) == 0.55
+    assert adapted(0.5, fair, gap=0.1) == 0.45
+    assert adapted(0.8, known, gap=0.1) == 0.8
+    assert adapted(0.02, fair, gap=0.1) == 0.0
+
+
+def test_an_adaptive_run_goes_on_bit_for_bit(related, tmp_path, often, no_weights):
+    config = game(related, losses__augment_gap=0.02, losses__augment=0.3, training__keep_checkpoints=9)
+    train(config, out=tmp_path / "whole", quiet=True)
+    shares = [entry["augment"] for entry in read(tmp_path / "whole" / "history.jsonl") if entry["kind"] == "signs"]
+    assert len(set(shares)) > 2
+    train(config, out=tmp_path / "part", quiet=True)
+    for folder in sorted((tmp_path / "part" / "checkpoints").iterdir())[1:]:
+        shutil.rmtree(folder)
+    shutil.rmtree(tmp_path / "part" / "model-last")
+    resume(tmp_path / "part", quiet=True)
+    assert weights_of(tmp_path / "part") == weights_of(tmp_path / "whole")
+
+
+def test_adaptive_augmentation_needs_held_out_pictures(related):
+    with pytest.raises(ConfigError, match="augment_gap would have no effect"):
+        complete(game(related, losses__augment_gap=0.1, data__holdout=0.0))
 
 
 def test_sessions_and_policy_agree_on_how_often():

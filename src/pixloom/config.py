@@ -113,6 +113,22 @@ class LossConfig(Section):
     augment: float = Field(
         0.0, ge=0.0, le=1.0, description="share of the pairs that the critic sees shifted and recoloured, real and made alike"
     )
+    augment_gap: float | None = Field(
+        None,
+        gt=0.0,
+        lt=0.5,
+        description="that share rises after each look at which the critic ranks right at so much more of the places of pictures that it "
+        "knows than of held-out ones, and falls after others; None: it stays",
+    )
+    instance_noise: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="deviation of the noise on what the critic sees, of pictures in [-1, 1]; falls to zero over the run",
+    )
+    lecam_weight: float = Field(
+        0.0, ge=0.0, description="LeCam: weight of how far the critic's logits are from the average ones of the other kind"
+    )
 
 
 class OptimizerConfig(Section):

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import relu
 
-from pixloom.shapes import Images, Judgement, Scalar
+from pixloom.shapes import Images, Judgement, Logits, Scalar
 
 STEP = 0.01
 """Deviation of the noise between which and none the critic's difference is taken."""
@@ -107,6 +108,22 @@ def _twice(
     """Two candidates of each source as one batch."""
     doubled = {kind: torch.cat([value, value]) for kind, value in (condition or {}).items()}
     return torch.cat([source, source]), torch.cat([first, second]), doubled or None
+
+
+def lecam(real: Logits, fake: Logits, *, anchors: Tensor) -> Scalar:
+    """Hold a critic's logits to the average ones of the other kind: E[(D(x, y) - a_F)_+^2] + E[(a_R - D(x, G(x)))_+^2].
+
+    Tseng et al., "Regularizing Generative Adversarial Networks under Limited Data", CVPR 2021, equation 6 and the authors' code, which
+    keeps what lies beyond the anchor alone. Logits must mean something by themselves: not with relativistic pairing.
+
+    Args:
+        real: logits of real pictures by scale.
+        fake: of made ones.
+        anchors: (2,), moving averages of the logits of real and of made pictures, a_R and a_F.
+    """
+    above = torch.stack([relu(scale - anchors[1]).square().mean() for scale in real]).mean()
+    below = torch.stack([relu(anchors[0] - scale).square().mean() for scale in fake]).mean()
+    return above + below
 
 
 SLOPES: dict[str, Callable[..., Scalar]] = {"exact": slope, "difference": slope_by_difference}

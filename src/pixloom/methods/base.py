@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Protocol, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from pixloom.methods.side import Contest
 from pixloom.nets import build
 from pixloom.nets.layers import bare, has_batch_norm
 from pixloom.shapes import Images, Scalar
+
+if TYPE_CHECKING:
+    from pixloom.methods.game import Game
 
 T = TypeVar("T")
 
@@ -77,6 +80,11 @@ class Method(Protocol):
         """The weight of every term."""
         ...
 
+    @property
+    def game(self) -> Game | None:
+        """The two sides on the critic; None without one."""
+        ...
+
     @staticmethod
     def networks(config: RunConfig, channels: tuple[int, int]) -> Networks:
         """What the method trains, of a config and the channels of source and target."""
@@ -99,6 +107,9 @@ class Method(Protocol):
         ...
 
 
+ANCHORS = "lecam_anchors"
+"""Buffer of a critic with the moving averages of its logits, of real and of made pictures."""
+
 ADVERSARIAL_SETTINGS = (
     "adversarial",
     "adversarial_weight",
@@ -109,6 +120,9 @@ ADVERSARIAL_SETTINGS = (
     "slopes",
     "slope_share",
     "augment",
+    "augment_gap",
+    "instance_noise",
+    "lecam_weight",
 )
 """The settings of any game between generator and critic."""
 
@@ -119,9 +133,12 @@ def generator_of(config: RunConfig, channels: tuple[int, int]) -> nn.Module:
 
 
 def critic_of(config: RunConfig, channels: tuple[int, int], *, sees_source: bool = True) -> nn.Module:
-    """The config's critic for these channels of source and target."""
+    """The config's critic for these channels of source and target, with a place for LeCam's averages where they are wanted."""
     assert config.critic is not None, "check_method has seen to it"
-    return build(config.critic.name, config.critic.options, **_given(config, channels if sees_source else (0, channels[1])))
+    critic = build(config.critic.name, config.critic.options, **_given(config, channels if sees_source else (0, channels[1])))
+    if config.losses.lecam_weight:
+        critic.register_buffer(ANCHORS, torch.zeros(2))
+    return critic
 
 
 def _given(config: RunConfig, channels: tuple[int, int]) -> dict[str, int]:
@@ -153,6 +170,7 @@ def adversarial_weights(losses: LossConfig, critic: nn.Module) -> dict[str, floa
         "gradient_penalty": losses.critic_weight * penalty,
         "r1": losses.r1_gamma,
         "r2": losses.r2_gamma,
+        "lecam": losses.critic_weight * losses.lecam_weight,
     }
 
 

@@ -102,6 +102,9 @@ def _idle_loss(name: str, config: RunConfig) -> str | None:
             max(1, round(losses.slope_share * config.training.batch_size)) == config.training.batch_size
             and f"of a batch of {config.training.batch_size} that is the whole"
         ),
+        "lecam_weight": (critic == "segmenting" and "the critic 'segmenting' has a game of its own")
+        or (losses.adversarial == "relativistic" and "logits of relativistic pairing mean nothing by themselves"),
+        "augment_gap": critic == "segmenting" and "the critic 'segmenting' reads labels off every pixel as it is",
         "augment": critic == "segmenting" and "the critic 'segmenting' reads labels off every pixel as it is",
         "nce_identity": losses.nce_weight == 0 and "losses.nce_weight is 0",
         "flip_equivariance": losses.nce_weight == 0 and "losses.nce_weight is 0",

@@ -123,6 +123,7 @@ class Regression:
     pooled: ClassVar[tuple[str, ...]] = ()
 
     critic = None
+    game = None
 
     def __init__(self, generator: nn.Module, critic: None = None, *, losses: LossConfig | None = None, content: Content) -> None:
         self.generator, self.content = generator, content

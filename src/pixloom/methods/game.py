@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -12,13 +13,16 @@ from pixloom.config import LossConfig
 from pixloom.losses.adversarial import ADVERSARIAL
 from pixloom.losses.classes import classification
 from pixloom.losses.features import feature_matching
-from pixloom.losses.penalties import SLOPES, gradient_penalty, slope
+from pixloom.losses.penalties import SLOPES, gradient_penalty, lecam, score, slope
 from pixloom.losses.segments import segmenting_critic, segmenting_generator
 from pixloom.methods.augment import augmented, draw
-from pixloom.methods.base import lookup
+from pixloom.methods.base import ANCHORS, lookup
 from pixloom.methods.side import Contest, Side
 from pixloom.nets.layers import Condition, bare
 from pixloom.shapes import Judgement, Scalar
+
+LECAM_DECAY = 0.99
+"""Of the moving averages, per step."""
 
 
 class Game:
@@ -27,12 +31,15 @@ class Game:
     Args:
         losses: which adversarial pair, and the weights that say which terms there are.
         weights: of :func:`pixloom.methods.base.adversarial_weights`.
+
+    Attributes:
+        passed: share of the run that has passed, with which instance noise fades; whoever trains sets it.
     """
 
     def __init__(self, losses: LossConfig, weights: dict[str, float]) -> None:
         self.adversarial = lookup(ADVERSARIAL, losses.adversarial, setting="losses.adversarial")
         self.slope, self.share = lookup(SLOPES, losses.slopes, setting="losses.slopes"), losses.slope_share
-        self.augment = losses.augment
+        self.augment, self.noise, self.passed = losses.augment, losses.instance_noise, 0.0
         self.weights = weights
 
     def critic_terms(self, critic: nn.Module, contests: Sequence[Contest]) -> dict[str, Scalar]:
@@ -47,6 +54,12 @@ class Game:
             terms = segmenting_critic(on_real.guesses["segments"], on_fake.guesses["segments"], labels=real.source)
         else:
             terms = {**self.adversarial.critic(on_real.logits, on_fake.logits), **classification(on_real, real.condition)}
+        if self.weights["lecam"]:
+            anchors = anchors_of(critic, member)
+            terms["lecam"] = lecam(on_real.logits, on_fake.logits, anchors=anchors.clone())
+            if critic.training:
+                means = torch.stack([score(side).detach().mean() for side in (on_real, on_fake)])
+                anchors.lerp_(means, 1 - LECAM_DECAY)
         # A compiled graph cannot be differentiated twice.
         plain = partial(_judged, bare(critic, compiled_only=True), member)
         if self.weights["gradient_penalty"]:
@@ -62,10 +75,14 @@ class Game:
 
     def _shown(self, contest: Contest) -> tuple[Side, Side]:
         """The sides as the critic sees them."""
-        if not self.augment:
-            return contest.real, contest.fake
-        change = draw(contest.real.candidate, share=self.augment)
-        return augmented(contest.real, change), augmented(contest.fake, change)
+        real, fake = contest.real, contest.fake
+        if self.augment:
+            change = draw(real.candidate, share=self.augment)
+            real, fake = augmented(real, change), augmented(fake, change)
+        if self.noise:
+            deviation = self.noise * (1 - self.passed)
+            real, fake = noised(real, deviation), noised(fake, deviation)
+        return real, fake
 
     def generator_terms(self, critic: nn.Module, contests: Sequence[Contest]) -> tuple[dict[str, Scalar], list[Judgement]]:
         """The generator's side of the adversarial pair, feature matching where it has a weight, what is to be read off the pictures, and
@@ -88,6 +105,19 @@ class Game:
         if on_real and self.weights.get("feature"):
             terms["feature"] = feature_matching(on_real.features, on_fake.features)
         return terms, on_fake
+
+
+def noised(side: Side, deviation: float) -> Side:
+    """A side with noise on its candidates (Sonderby et al., "Amortised MAP Inference for Image Super-Resolution", 2017, section 3)."""
+    return replace(side, candidate=side.candidate + deviation * torch.randn_like(side.candidate))
+
+
+def anchors_of(critic: nn.Module, member: str | None) -> Tensor:
+    """The moving averages of a critic's logits, which it keeps as a buffer from the first time on."""
+    bare_critic = bare(critic)
+    owner = bare_critic if member is None else bare_critic[member]  # type: ignore[index]
+    anchors: Tensor = owner.get_buffer(ANCHORS)
+    return anchors
 
 
 def _judged(critic: nn.Module, member: str | None, source: Tensor, candidate: Tensor, condition: Condition | None) -> Judgement:

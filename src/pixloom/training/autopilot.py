@@ -29,6 +29,9 @@ from pixloom.training.monitor import NOT_FINITE, Alarm
 
 MOST, COOLDOWN = 3, 4
 
+STEP, MOST_AUGMENTED = 0.05, 0.8
+"""By how much the share of augmented pairs moves, and its end: beyond it changes leak into what is made (ADA, figure 5)."""
+
 RATES = ("generator_optimizer.learning_rate", "critic_optimizer.learning_rate")
 PENALTIES = {"losses.slopes": "difference", "losses.slope_share": 0.25}
 
@@ -61,6 +64,22 @@ def remedy(found: Sequence[Alarm], config: RunConfig) -> tuple[Alarm, Remedy] | 
 
 
 NO_PUSH = "the generator learns nothing from the critic"
+
+
+def adapted(share: float, signs: Mapping[str, float], *, gap: float) -> float:
+    """The share of augmented pairs after a look: up where the critic knows its pictures by heart, else down.
+
+    Karras et al., "Training Generative Adversarial Networks with Limited Data" (ADA), NeurIPS 2020, section 3, with another measure of
+    overfitting: how much oftener the critic ranks right on pictures that it knows than on held-out ones, which relativistic logits have
+    too.
+
+    Args:
+        share: now.
+        signs: of the look.
+        gap: that is put up with.
+    """
+    step = STEP if signs["ahead"] - signs["ahead_held_out"] > gap else -STEP
+    return round(min(MOST_AUGMENTED, max(0.0, share + step)), 6)
 
 
 def _settings(name: str, config: RunConfig) -> dict[str, Any]:

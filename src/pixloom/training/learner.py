@@ -93,6 +93,8 @@ class Learner:
     def step(self, batch: Batch, *, train_generator: bool = True) -> StepResult:
         """One update of the critic and one of the generator, on one generator pass."""
         statistics = self._statistics()
+        if self.method.game is not None:
+            self.method.game.passed = self.passed
         result = self._play(batch, train_generator=train_generator)
         for buffer, former in statistics:  # batch norm has already averaged a bad pass into its statistics
             buffer.copy_(torch.where(result.sound, buffer, former))

@@ -230,6 +230,12 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
     if config.recipe not in RECIPES:
         raise ConfigError(f"there is no recipe '{config.recipe}'", fix=nearest(config.recipe, RECIPES))
     check_config(config, channels=network_channels)
+    if config.losses.augment_gap and not listing.splits.get("val"):
+        raise ConfigError(
+            "losses.augment_gap would have no effect",
+            why="there are no held-out pictures to compare with",
+            fix="leave it out, or set data.holdout",
+        )
     if config.training.images is not None:
         config = override(config, {"training.images": round_up(config.training.images, config.training.batch_size)})
     elif config.training.minutes is None:

@@ -22,7 +22,7 @@ from pixloom.errors import TrainingError
 from pixloom.evaluation import Evaluation
 from pixloom.files import write_text, writing
 from pixloom.heap import heap_as_usual
-from pixloom.training.autopilot import COOLDOWN, remedy
+from pixloom.training.autopilot import COOLDOWN, adapted, remedy
 from pixloom.training.autopilot import MOST as MOST_REMEDIES
 from pixloom.training.engine import Engine
 from pixloom.training.examiner import Examiner
@@ -390,7 +390,7 @@ class Session:
 
     def _examine(self, progress: Progress) -> Progress:
         """Take the vital signs, ring for what has gone wrong since the last look, and mend it where that is wished for."""
-        signs = self.examiner.signs(self.learner) | {"skipped": progress.skipped_steps}
+        signs = self.examiner.signs(self.learner) | {"skipped": progress.skipped_steps, "augment": self.learner.config.losses.augment}
         former = {alarm.name for alarm in alarms(self.signs, self.setting)}
         place = {"images": progress.images, "elapsed_seconds": progress.elapsed_seconds}
         self.signs.append({**place, "kind": "signs", **signs})
@@ -400,7 +400,17 @@ class Session:
         for alarm in found:
             if alarm.name not in former:
                 self._ring(alarm, progress)
+        progress = self._adapt(progress, signs)
         return self._mend(found, progress) if found and self.plan.config.training.autopilot else progress
+
+    def _adapt(self, progress: Progress, signs: Mapping[str, float]) -> Progress:
+        """Adaptive augmentation, where it is wished for."""
+        losses = self.learner.config.losses
+        if losses.augment_gap is None or "ahead_held_out" not in signs:
+            return progress
+        settings = {**progress.settings, "losses.augment": adapted(losses.augment, signs, gap=losses.augment_gap)}
+        self.learner.retune(override(self.plan.config, settings))
+        return replace(progress, settings=settings)
 
     def _mend(self, found: list[Alarm], progress: Progress) -> Progress:
         """What the autopilot does, see ``training.autopilot``."""

@@ -32,7 +32,7 @@ from pixloom.data.batch import Batch
 from pixloom.losses.penalties import score
 from pixloom.methods import Method
 from pixloom.methods.base import Outputs, target_of
-from pixloom.methods.game import Game, judge
+from pixloom.methods.game import judge
 from pixloom.methods.side import Contest
 from pixloom.nets.layers import bare
 from pixloom.shapes import Judgement
@@ -80,8 +80,8 @@ def examine(method: Method, batch: Batch, held_out: Batch | None, *, pictures: b
 
 def _of_game(method: Method, batch: Batch, held_out: Batch | None) -> tuple[Outputs, dict[str, Tensor], Outputs | None] | None:
     """The outputs, what the critic makes of them, and the outputs of held-out pictures; None without a critic."""
-    game, critic = getattr(method, "game", None), method.critic
-    if not isinstance(game, Game) or critic is None:
+    game, critic = method.game, method.critic
+    if game is None or critic is None:
         return None
     with torch.no_grad():
         outputs = method.translate(batch)
