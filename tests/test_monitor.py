@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 
@@ -26,6 +27,7 @@ from pixloom.training.learner import Learner
 from pixloom.training.monitor import NOT_FINITE, NOT_TOGETHER, RULES, Alarm, Setting, alarms, at_the_start, first_evidence
 from pixloom.training.plan import complete
 from pixloom.training.signs import ahead, at_ends, fineness, grid, pace, spread
+from pixloom.training.twin import as_good
 from playing import PAIRED, TINY, batch, learner, step, tiny
 from tiny import tiny_config, write_pairs
 
@@ -337,6 +339,29 @@ def test_every_method_can_be_looked_at(name):
     assert wanted <= found.keys()
     assert ("error" in found) == (name in PAIRED)
     assert ("answers" in found) == (name in ("bicycle", "starganv2"))
+
+
+def test_a_twin_without_a_critic_that_is_as_good_rings(related, tmp_path, no_weights):
+    ours, twin = tmp_path / "ours", tmp_path / "twin"
+    train(tiny_config(related), out=ours, quiet=True)
+    train(tiny_config(related, name="regression"), out=twin, quiet=True)
+
+    def judged(run, **figures):
+        path = run / "evaluation" / "evaluation.json"
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree["means"] = {name: {"mean": value, "low": None, "high": None} for name, value in figures.items()}
+        path.write_text(json.dumps(tree), encoding="utf-8")
+
+    assert as_good(ours) is None, "without weights nothing that tells"
+    judged(ours, lpips=0.3, kid_squeeze=0.02)
+    judged(twin, lpips=0.31, kid_squeeze=0.01)
+    assert as_good(ours) is None, "one figure is worse"
+    judged(twin, lpips=0.29, kid_squeeze=0.01)
+    assert "twin has lpips 0.29 against 0.3 here" in as_good(ours).evidence
+    assert as_good(twin) is None
+    train(tiny_config(write_pairs(tmp_path / "others", count=9)), out=tmp_path / "elsewhere", quiet=True)
+    judged(tmp_path / "elsewhere", lpips=0.5, kid_squeeze=0.5)
+    assert as_good(tmp_path / "elsewhere") is None, "other data"
 
 
 # --- The policy ----------------------------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from pixloom.training.state import Progress, forget_checkpoints, newest_checkpoi
 from pixloom.training.status import Status
 from pixloom.training.tensorboard import Writer, open_writer
 from pixloom.training.terms import STATE, Terms
+from pixloom.training.twin import as_good
 from pixloom.training.watch import Watch
 
 MAX_ROLLBACKS = 3
@@ -154,6 +155,8 @@ class Session:
                 self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.last_model, back=self.learner.best_return)
                 with heap_as_usual():
                     evaluation = self.watch.final_evaluation()
+                if evaluation is not None and (alarm := as_good(self.folder.root)) is not None:
+                    self._ring(alarm, progress)
             last_size = self.plan.config.data.size
             if finished and size_at(max(0, progress.images - 1), self.plan.config.data, total=self.total_images) < last_size:
                 self.tell(
