@@ -33,7 +33,7 @@ STEP, MOST_AUGMENTED = 0.05, 0.8
 """By how much the share of augmented pairs moves, and its end: beyond it changes leak into what is made (ADA, figure 5)."""
 
 RATES = ("generator_optimizer.learning_rate", "critic_optimizer.learning_rate")
-PENALTIES = {"losses.slopes": "difference", "losses.slope_share": 0.25}
+PENALTIES = {"losses.slopes": "difference", "losses.slope_share": 0.5}
 
 
 @dataclass(frozen=True)
@@ -111,5 +111,5 @@ def _gentler(config: RunConfig) -> dict[str, Any]:
     if critic is None or critic.options.get("norm", "batch" if critic.name == "patch" else "none") == "batch":
         return {}
     if not (losses.r1_gamma and losses.r2_gamma):
-        return {"losses.r1_gamma": 20.0, "losses.r2_gamma": 20.0, **PENALTIES}
+        return {"losses.r1_gamma": 5.0, "losses.r2_gamma": 5.0, **PENALTIES}
     return {"losses.r1_gamma": 4 * losses.r1_gamma, "losses.r2_gamma": 4 * losses.r2_gamma}
