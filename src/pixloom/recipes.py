@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pixloom.config import DataConfig, InferenceConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
+from pixloom.config import ComputeConfig, DataConfig, InferenceConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
 from pixloom.errors import ConfigError, nearest
 
 Recipe = Callable[[int], RunConfig]
@@ -47,7 +47,7 @@ def auto(size: int) -> RunConfig:
     return RunConfig(
         recipe="auto",
         data=DataConfig(size=size),
-        generator=NetworkConfig(name="residual_unet", options={"halvings": halvings}),
+        generator=NetworkConfig(name="residual_unet", options={"halvings": halvings, "width": 48}),
         critic=NetworkConfig(name="residual", options={"layers": min(3, halvings)}),
         losses=LossConfig(
             adversarial="relativistic",
@@ -61,7 +61,8 @@ def auto(size: int) -> RunConfig:
         ),
         generator_optimizer=OptimizerConfig(learning_rate=1e-3, beta2=0.99),
         critic_optimizer=OptimizerConfig(learning_rate=1e-3, beta2=0.99),
-        training=TrainingConfig(batch_size=4, decay_start=0.6, decay="cosine", ema_halflife_images=10_000.0, ema_share=0.05, clip_norm=1.0),
+        training=TrainingConfig(batch_size=2, decay_start=0.6, decay="cosine", ema_halflife_images=10_000.0, ema_share=0.05, clip_norm=1.0),
+        compute=ComputeConfig(memory_format="channels_last"),
     )
 
 

@@ -22,7 +22,7 @@ from pixloom.shapes import Images
 Norm = Literal["batch", "instance", "group", "none"]
 """A name in :data:`NORMS`."""
 
-Head = Literal["tanh", "softmax"]
+Head = Literal["tanh", "clamp", "softmax"]
 """What turns a generator's last maps into its output, see :func:`output_head`."""
 
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -256,8 +256,20 @@ class Shares(nn.Module):
 
 
 def output_head(head: Head) -> nn.Module:
-    """The last layer of a generator, without parameters: ``tanh`` for pictures, ``softmax`` for shares of classes."""
-    return nn.Tanh() if head == "tanh" else Shares()
+    """The last layer of a generator, without parameters: ``tanh`` or ``clamp`` for pictures, ``softmax`` for shares of classes."""
+    return {"tanh": nn.Tanh, "clamp": Clamp, "softmax": Shares}[head]()
+
+
+class Clamp(nn.Module):
+    """Cuts pictures off at the ends of [-1, 1] in use, and not while they are learnt.
+
+    Where tanh stands at an end no gradient gets through: a network without normalisation that gets there in its first steps stays. A
+    value that is too large by itself has one like any other.
+    """
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(batch, channels, height, width)."""
+        return pictures if self.training else pictures.clamp(-1, 1)
 
 
 _PRIME = 2**31 - 1

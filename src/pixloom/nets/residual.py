@@ -30,8 +30,7 @@ class ResidualUNet(nn.Module):
 
     A 3x3 convolution at the full size to width / 2 channels; for every halving a low-pass filter, a 1x1 convolution and blocks; blocks at
     the smallest size; the same way up, where each stage takes the maps of its size on the way down beside its own; and two 3x3
-    convolutions at the full size that see the first maps and the source itself once more. It begins with an even grey, in the middle of
-    what tanh can give: networks without normalisation that begin anywhere else soon stand at its ends, where nothing is learnt.
+    convolutions at the full size that see the first maps and the source itself once more. It begins with an even grey.
 
     Args:
         source_channels: channels of the source.
@@ -60,7 +59,7 @@ class ResidualUNet(nn.Module):
         noise_channels: NonNegativeInt = 0,
         conditions: Widths | None = None,
         injection: Injection = "planes",
-        head: Head = "tanh",
+        head: Head = "clamp",
     ) -> None:
         super().__init__()
         self.options: dict[str, Any] = {
