@@ -25,7 +25,7 @@ from pixloom.training.examiner import signs_of
 from pixloom.training.history import read
 from pixloom.training.learner import Learner
 from pixloom.training.monitor import NOT_FINITE, NOT_TOGETHER, RULES, Alarm, Setting, alarms, at_the_start, first_evidence
-from pixloom.training.plan import complete
+from pixloom.training.plan import complete, make_plan
 from pixloom.training.signs import ahead, at_ends, fineness, grid, pace, spread
 from pixloom.training.twin import as_good
 from playing import PAIRED, TINY, batch, learner, step, tiny
@@ -425,3 +425,16 @@ def test_adaptive_augmentation_needs_held_out_pictures(related):
 
 def test_sessions_and_policy_agree_on_how_often():
     assert session.MOST_REMEDIES == MOST
+
+
+def test_auto_is_of_the_size_that_suits(related):
+    plan = make_plan(str(related), recipe_name="auto", size=64, device="cpu", settings={"training.batch_size": 3})
+    assert (plan.config.generator.options["width"], plan.config.training.batch_size) == (48, 3)
+    assert any("medium networks" in reason for reason in plan.reasons)
+    small = make_plan(str(related), recipe_name="auto", size=256, device="cpu")
+    assert small.config.generator.options["width"] == 32
+    other = make_plan(
+        str(related), recipe_name="auto", size=64, device="cpu", settings={"generator.name": "unet", "generator.options.depth": 5}
+    )
+    assert "width" not in other.config.generator.options
+    assert not any("networks" in reason for reason in make_plan(str(related), recipe_name="pix2pix", size=64).reasons)

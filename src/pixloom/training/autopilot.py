@@ -25,6 +25,7 @@ from typing import Any
 
 from pixloom.config import RunConfig
 from pixloom.recipes import RECIPES, recipe
+from pixloom.training.conditioning import option_of
 from pixloom.training.monitor import NOT_FINITE, Alarm
 
 MOST, COOLDOWN = 3, 4
@@ -108,7 +109,7 @@ def _slower(config: RunConfig) -> dict[str, Any]:
 def _gentler(config: RunConfig) -> dict[str, Any]:
     """Stronger penalties on the critic; nothing where its batch norm forbids them."""
     critic, losses = config.critic, config.losses
-    if critic is None or critic.options.get("norm", "batch" if critic.name == "patch" else "none") == "batch":
+    if critic is None or option_of(critic, "norm") == "batch":
         return {}
     if not (losses.r1_gamma and losses.r2_gamma):
         return {"losses.r1_gamma": 5.0, "losses.r2_gamma": 5.0, **PENALTIES}

@@ -11,7 +11,7 @@ from pixloom.config import NetworkConfig, RunConfig, override
 from pixloom.data.sources import Listing
 from pixloom.errors import ConfigError, nearest
 from pixloom.methods import method_of
-from pixloom.nets import GENERATORS
+from pixloom.nets import CRITICS, GENERATORS
 from pixloom.nets.steering import SPATIAL, no_objects
 from pixloom.tasks import Task
 
@@ -127,7 +127,8 @@ def _with_networks(config: RunConfig, conditions: Conditions) -> RunConfig:
 
 def option_of(network: NetworkConfig, name: str) -> Any:
     """An option of a network, or its default; None where the network has none of that name."""
-    parameters = inspect.signature(GENERATORS[network.name]).parameters if network.name in GENERATORS else {}
+    known = GENERATORS | CRITICS
+    parameters = inspect.signature(known[network.name]).parameters if network.name in known else {}
     return network.options.get(name, parameters[name].default) if name in parameters else None
 
 

@@ -18,6 +18,7 @@ from pixloom.data.loading import Pictures, probe_channels
 from pixloom.data.sources import Listing, Record, discover, with_holdout
 from pixloom.data.unpaired import Balanced, Unpaired
 from pixloom.errors import ConfigError, DataError, nearest
+from pixloom.inference.runtimes import choose_device
 from pixloom.methods import method_of
 from pixloom.methods.check import check_config
 from pixloom.metrics.features import PERCEPTIONS, find_weights
@@ -26,6 +27,7 @@ from pixloom.tasks import TASKS, Task, build_task
 from pixloom.training.conditioning import conditioned, conditions_of, option_of, settings_for, steered, unused
 from pixloom.training.recognition import choose_size, enlarged, recipe_of, recognise_task
 from pixloom.training.schedule import round_up, stages
+from pixloom.training.sizing import sized
 
 STEP_SHARE = 0.8
 """Share of the time that goes into steps; the rest is for previews, validation and checkpoints."""
@@ -157,6 +159,13 @@ def make_plan(
         | {key: value for key, value in wishes.items() if value is not None}
         | settings,
     )
+    config, why = sized(
+        config,
+        examples=len(discover(config.data, paired=TASKS[task].needs_pairs).splits.get("train", ())) if recipe_name == "auto" else 0,
+        on_cpu=choose_device(device).type == "cpu",
+        settings=settings,
+    )
+    reasons += [why] if why else []
     if (why := _blind(config)) and "losses.perceptual_weight" not in settings:
         config = override(config, {"losses.perceptual_weight": 0.0})
         reasons.append(why)
