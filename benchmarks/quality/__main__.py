@@ -1,6 +1,7 @@
 """Recipes against each other on real pictures for equal times.
 
     python -m benchmarks.quality RACE...|all --data FOLDER --weights FOLDER [--seeds 0 1 2] [--arms NAME...] [--out runs/quality]
+    python -m benchmarks.quality faults --data FOLDER --weights FOLDER [--seeds 0 1 2]
     python -m benchmarks.quality list
     python -m benchmarks.quality tables
 
@@ -14,6 +15,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.quality.running import Places
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "quality"
@@ -21,28 +26,39 @@ RESULTS = ROOT / "benchmarks" / "results" / "quality"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
+    from benchmarks.quality.faults import FAULTS
+    from benchmarks.quality.faults import run as run_fault
     from benchmarks.quality.races import RACES
     from benchmarks.quality.reading import write_page
-    from benchmarks.quality.running import Entry, Places, run
+    from benchmarks.quality.running import Places
 
-    if options.names == ["list"]:
-        for name, race in RACES.items():
-            print(f"{name:16} {race.title}; {race.data}, {race.size} px, {race.minutes:g} minutes, {len(race.arms)} arms")
+    if options.names in (["list"], ["tables"]):
+        rows = (f"{n:16} {r.title}; {r.data}, {r.size} px, {r.minutes:g} minutes, {len(r.arms)} arms" for n, r in RACES.items())
+        print("\n".join(rows) if options.names == ["list"] else write_page(RESULTS, ROOT / "docs" / "quality.md"))
         return
-    if options.names == ["tables"]:
-        print(write_page(RESULTS, ROOT / "docs" / "quality.md"))
-        return
-    unknown = [name for name in options.names if name not in RACES and name != "all"]
+    unknown = [name for name in options.names if name not in RACES and name not in ("all", "faults")]
     if unknown:
         raise SystemExit(f"there is no race {', '.join(unknown)}; see: python -m benchmarks.quality list")
     if options.data is None or options.weights is None:
         raise SystemExit("--data and --weights are needed for training and judging")
     places = Places(options.data, options.weights, options.out, RESULTS)
     for seed in options.seeds:
-        for name in list(RACES) if "all" in options.names else options.names:
-            for arm in RACES[name].arms:
-                if options.arms is None or arm in options.arms:
-                    print(run(Entry(name, arm, seed), places, again=options.again).name, flush=True)
+        if options.names == ["faults"]:
+            for fault in FAULTS:
+                print(run_fault(fault, seed, places).name, flush=True)
+            continue
+        race_all(list(RACES) if "all" in options.names else options.names, seed, places, options=options)
+
+
+def race_all(names: Sequence[str], seed: int, places: Places, *, options: argparse.Namespace) -> None:
+    """Every arm of some races."""
+    from benchmarks.quality.races import RACES
+    from benchmarks.quality.running import Entry, run
+
+    for name in names:
+        for arm in RACES[name].arms:
+            if options.arms is None or arm in options.arms:
+                print(run(Entry(name, arm, seed), places, again=options.again).name, flush=True)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -50,6 +50,9 @@ class Race:
 FACADES = ("--task", "synthesize", "--direction", "BtoA")
 """Label map to photo."""
 
+NUCLEI = ("--task", "pair", "--source", "masks", "--target", "images")
+"""Masks to microscopy."""
+
 REFERENCE = Arm("pix2pix")
 LEAST_SQUARES = Arm("pix2pix", ("losses.adversarial=least-squares",))
 AUTO = Arm("auto")
@@ -60,8 +63,8 @@ RIVALS = {"auto": AUTO, "pix2pix": REFERENCE, "pix2pix, least squares": LEAST_SQ
 def ablation() -> dict[str, Arm]:
     """{U-Net, ours} x {BCE, least squares, relativistic} x {no penalty, R1 and R2} x {augmentation off, on}, all else as in ``auto``.
 
-    The critic is that of ``auto`` throughout, for batch norm forbids the penalties. The U-Net is pix2pix's with half the width, which takes
-    about as long as ours, with pix2pix's own rate for the generator: at ours it diverges.
+    The critic is that of ``auto`` throughout, for batch norm forbids the penalties. The U-Net is pix2pix's with half the width and
+    pix2pix's own rate for the generator.
     """
     unet = ("generator.name=unet", "generator.options.depth=6", "generator.options.width=32", "generator_optimizer.learning_rate=2e-4")
     generators = {"U-Net": (*unet, "inference.statistics=image"), "ours": ()}
@@ -100,5 +103,8 @@ RACES = {
         )
         for count in (25, 50, 100, 200)
     },
+    "stable-facades": Race("label map to facade, many seeds", "facades-300", FACADES, 64, 1.0, {"auto": AUTO}),
+    "stable-colours": Race("grey to colour, many seeds", "bsds500", ("--task", "colorize"), 64, 1.0, {"auto": AUTO}),
+    "stable-nuclei": Race("masks to microscopy, many seeds", "nuclei", NUCLEI, 64, 1.0, {"auto": AUTO}),
 }
 """By name."""

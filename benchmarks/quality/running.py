@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from pixloom.inference.translator import Translator
 from pixloom.metrics.features import LPIPS
 from pixloom.metrics.judging import judge
 from pixloom.training.engine import Engine
+from pixloom.training.history import read
 from pixloom.training.plan import make_plan
 from pixloom.training.preflight import measure
 from pixloom.training.state import Checkpoint, list_checkpoints, read_checkpoint, restore_module
@@ -109,28 +111,44 @@ def _settings(race: Race, arm: Arm) -> dict[str, Any]:
 
 
 def train(entry: Entry, folder: Path, *, data: Path, images: int) -> None:
-    """A run to its end, begun or gone on with.
-
-    Nothing is validated on the way; a checkpoint is left at every look.
-    """
+    """A run of a race to its end; a checkpoint is left at every look."""
     race, arm = entry.rules
+    looks = (
+        f"training.checkpoint_every_images={max(1, images // race.looks)}",
+        f"training.keep_checkpoints={race.looks + 2}",
+    )
+    order: dict[str, Any] = {"recipe": arm.recipe, "size": race.size, "images": images, "seed": entry.seed}
+    trained(folder, data, arguments=race.arguments, settings=(*arm.settings, *looks), **order)
+
+
+def trained(
+    folder: Path,
+    data: Path,
+    *,
+    arguments: Sequence[str],
+    recipe: str,
+    size: int,
+    images: int,
+    seed: int,
+    settings: Sequence[str],
+    pilot: bool = False,
+) -> None:
+    """A run to its end, begun or gone on with; nothing is validated on the way. A run that gives up is left as it is."""
     if (folder / "model-last").is_dir():
         return
     pace = (
         "training.validate_every_images=1000000000",
         "training.preview_every_images=1000000000",
         "training.log_every_images=200",
-        f"training.checkpoint_every_images={max(1, images // race.looks)}",
-        f"training.keep_checkpoints={race.looks + 2}",
     )
-    settings = [part for setting in (*arm.settings, *pace) for part in ("--set", setting)]
-    order = ["--recipe", arm.recipe, "--size", str(race.size), "--images", str(images), "--seed", str(entry.seed)]
-    command = ["train", str(data), *race.arguments, *order, *settings, "--out", str(folder)]
+    given = [part for setting in (*settings, *pace) for part in ("--set", setting)] + (["--autopilot"] if pilot else [])
+    order = ["--recipe", recipe, "--size", str(size), "--images", str(images), "--seed", str(seed)]
+    command = ["train", str(data), *arguments, *order, *given, "--out", str(folder)]
     if (folder / "config.yaml").exists():
         command = ["resume", str(folder)]
-    print(f"{command[0]} {entry.name}: {images:,} images", flush=True)
+    print(f"{command[0]} {folder.name}: {images:,} images", flush=True)
     before = os.times()
-    subprocess.run([*PIXLOOM, *command], check=True, env={"OMP_NUM_THREADS": "1", **os.environ}, stdout=subprocess.DEVNULL)
+    subprocess.run([*PIXLOOM, *command], check=False, env={"OMP_NUM_THREADS": "1", **os.environ}, stdout=subprocess.DEVNULL)
     after = os.times()
     seconds = after.children_user + after.children_system - before.children_user - before.children_system
     with (folder / "processor_seconds.txt").open("a", encoding="utf-8") as file:
@@ -165,6 +183,11 @@ def described(entry: Entry, places: Places, *, folder: Path, images: int) -> dic
         "data": {"name": race.data, "title": data_set.title, "split": data_set.split, "judged": len(records)},
         "parameters": sum(parameter.numel() for parameter in model.generator.parameters()),
         "judgements": judgements,
+        "alarms": [
+            {"alarm": event["alarm"], "images": event["images"]}
+            for event in read(folder / "history.jsonl")
+            if event.get("event") == "alarm"
+        ],
         "floors": jury.floors,
         "protocol": {
             "pictures": f"short side to {race.size} px, then the centre square; compared at that size",

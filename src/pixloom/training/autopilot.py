@@ -7,7 +7,8 @@ numbers are not finite                     back; a tenth of the learning rates; 
 weights move too fast, outputs are         back; a tenth of the learning rates, and gradients of at most norm 1
 saturated, outputs are all alike
 a network stands still                     back; the recipe's learning rate for it
-the critic wins, its slope explodes        back; R1 and R2 four times as strong; where there were none, as in ``auto``
+the critic wins, its slope explodes, it    back; R1 and R2 four times as strong; where there were none, as in ``auto``
+is not held
 the critic knows its pictures by heart     a quarter more of them augmented, up to three quarters
 the generator learns nothing from it       relativistic pairing
 =========================================  ================================================================================
@@ -26,7 +27,7 @@ from typing import Any
 from pixloom.config import RunConfig
 from pixloom.recipes import RECIPES, recipe
 from pixloom.training.conditioning import option_of
-from pixloom.training.monitor import NOT_FINITE, Alarm
+from pixloom.training.monitor import NOT_FINITE, NOT_HELD, Alarm
 
 MOST, COOLDOWN = 3, 4
 
@@ -60,10 +61,11 @@ def remedy(found: Sequence[Alarm], config: RunConfig) -> tuple[Alarm, Remedy] | 
     for alarm in found:
         settings = _settings(alarm.name, config)
         if settings:
-            return alarm, Remedy(settings, back=alarm.name not in ("the critic knows its pictures by heart", NO_PUSH))
+            return alarm, Remedy(settings, back=alarm.name not in (BY_HEART, NO_PUSH, NOT_HELD))
     return None
 
 
+BY_HEART = "the critic knows its pictures by heart"
 NO_PUSH = "the generator learns nothing from the critic"
 
 
@@ -93,9 +95,9 @@ def _settings(name: str, config: RunConfig) -> dict[str, Any]:
         usual = recipe(config.recipe, size=256) if config.recipe in RECIPES else config
         rate = getattr(usual, f"{which}_optimizer").learning_rate
         return {f"{which}_optimizer.learning_rate": rate} if rate > getattr(config, f"{which}_optimizer").learning_rate else {}
-    if name in ("the critic wins", "the critic's slope explodes"):
+    if name in ("the critic wins", "the critic's slope explodes", NOT_HELD):
         return _gentler(config)
-    if name == "the critic knows its pictures by heart":
+    if name == BY_HEART:
         return {"losses.augment": min(0.75, config.losses.augment + 0.25)} if config.losses.augment < 0.75 else {}
     if name == NO_PUSH:
         return {"losses.adversarial": "relativistic"} if config.losses.adversarial != "relativistic" else {}

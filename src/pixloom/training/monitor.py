@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 NOT_TOGETHER = "pairs do not belong together"
+NOT_HELD = "the critic is not held"
 NOT_FINITE = "numbers are not finite"
 
 Signs = Mapping[str, float]
@@ -57,15 +58,19 @@ FEW = 20
 """Different examples below which hardly anything general is learnt."""
 
 
-def at_the_start(*, examples: int, different: int, complaint: str | None) -> list[Alarm]:
+def at_the_start(*, examples: int, different: int, complaint: str | None, held: bool = True) -> list[Alarm]:
     """What can be said before anything is learnt.
 
     Args:
         examples: that are learnt from.
         different: of them.
         complaint: of :class:`pixloom.data.kinship.Kinship`, where the data holds pairs.
+        held: whether the critic's slope is, where its game needs that.
     """
     found = []
+    if not held:
+        why = "relativistic pairing without both R1 and R2 is known to diverge (Huang et al., R3GAN, 2024, section 2)"
+        found.append(Alarm(NOT_HELD, 0, why, ("losses.r1_gamma=5 and losses.r2_gamma=5",)))
     if complaint:
         remedies = ("look at the pairs with pixloom inspect --preview", "a method for collections, --recipe cut")
         found.append(Alarm(NOT_TOGETHER, 0, complaint, remedies))

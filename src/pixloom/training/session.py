@@ -136,7 +136,7 @@ class Session:
         for complaint in complaints:
             self.tell("warning", progress, complaint)
         self.engine.wait()
-        return progress
+        return progress if checkpoint is not None else self._look_over(progress)
 
     def close(self, progress: Progress, *, signal_number: int | None) -> RunResult:
         """Leave the run in order: checkpoint, model, judgement, report."""
@@ -368,15 +368,20 @@ class Session:
             self.history.append(
                 "event", images=0, elapsed_seconds=0.0, event="started", message="training started", total_images=self.total_images
             )
-            self._look_over()
 
-    def _look_over(self) -> None:
-        """Ring for what the data itself tells."""
-        plan = self.plan
+    def _look_over(self, progress: Progress) -> Progress:
+        """Ring for what data and settings tell before anything is learnt, and mend it where that is wished for."""
+        plan, losses = self.plan, self.plan.config.losses
         related = kinship(plan.train) if plan.task.needs_pairs and not plan.task.between else None
-        complaint = related.complaint if related else None
-        for alarm in at_the_start(examples=len(plan.train), different=count_different(plan.train), complaint=complaint):
-            self._ring(alarm, Progress())
+        found = at_the_start(
+            examples=len(plan.train),
+            different=count_different(plan.train),
+            complaint=related.complaint if related else None,
+            held=losses.adversarial != "relativistic" or (losses.r1_gamma > 0 and losses.r2_gamma > 0),
+        )
+        for alarm in found:
+            self._ring(alarm, progress)
+        return self._mend(found, progress) if plan.config.training.autopilot else progress
 
     def _log(self, before: Progress, progress: Progress, rates: Mapping[str, float]) -> None:
         means = self.terms.means(self.engine)
@@ -417,15 +422,15 @@ class Session:
 
     def _mend(self, found: list[Alarm], progress: Progress) -> Progress:
         """What the autopilot does, see ``training.autopilot``."""
-        rested = progress.remedies == 0 or progress.images - progress.remedied_images >= COOLDOWN * self.examiner.every
+        rested = progress.remedies == 0 or not self.signs or progress.images - progress.remedied_images >= COOLDOWN * self.examiner.every
         chosen = remedy(found, self.learner.config) if rested and progress.remedies < MOST_REMEDIES else None
         if chosen is None:
             return progress
         alarm, change = chosen
         settings = {**progress.settings, **change.settings}
         changes: dict[str, Any] = {"settings": settings, "remedies": progress.remedies + 1, "remedied_images": progress.images}
-        start = first_evidence(alarm, self.signs, self.setting)
         if change.back:
+            start = first_evidence(alarm, self.signs, self.setting)
             if self.engine.is_main:
                 forget_checkpoints(self.folder.checkpoints, after=start)
             self.engine.wait()

@@ -1,0 +1,82 @@
+"""The races and faults of benchmarks/quality: every row is a run that can be begun, and the tables say what the records hold."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.quality.faults import FAULTS, tally
+from benchmarks.quality.races import RACES
+from benchmarks.quality.reading import write_page
+from benchmarks.quality.running import Entry
+from pixloom.config import override, parse_settings
+from pixloom.methods.check import check_config
+from pixloom.recipes import recipe
+from pixloom.training.monitor import NOT_HELD, NOT_TOGETHER, RULES
+
+ARMS = [(race, arm) for race in RACES for arm in RACES[race].arms]
+
+
+@pytest.mark.parametrize(("race", "arm"), ARMS)
+def test_every_arm_can_be_begun(race, arm):
+    rules, chosen = RACES[race], RACES[race].arms[arm]
+    config = override(recipe(chosen.recipe, size=rules.size), {"data.size": rules.size, **parse_settings(list(chosen.settings))})
+    check_config(config, channels=(12, 3))
+
+
+def test_names_of_runs_are_their_own():
+    names = [Entry(race, arm, 0).name for race, arm in ARMS]
+    assert len(set(names)) == len(names)
+    assert all(name.isprintable() and " " not in name and "/" not in name for name in names)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_can_be_begun_and_has_an_alarm_that_exists(name):
+    fault = FAULTS[name]
+    check_config(override(recipe("auto", size=64), parse_settings(list(fault.settings))), channels=(12, 3))
+    at_start = {NOT_TOGETHER, NOT_HELD, "pictures are few", "pictures are repeated"}
+    assert set(fault.alarms) <= RULES.keys() | at_start
+    rng = np.random.default_rng(0)
+    pairs = [(rng.integers(0, 255, (4, 4, 3)), rng.integers(0, 255, (4, 4, 3))) for _ in range(20)]
+    spoilt = fault.spoil(pairs)
+    differs = any((a[0] != b[0]).any() or (a[1] != b[1]).any() for a, b in zip(spoilt, pairs, strict=False))
+    changed = differs or len(spoilt) != len(pairs)
+    assert changed == (name not in ("healthy",) and not fault.settings)
+
+
+def test_the_tally_counts_what_was_seen_and_mended(tmp_path):
+    def write(fault, seed, **tree):
+        text = json.dumps({"fault": fault, "seed": seed, **tree})
+        (tmp_path / f"fault-{fault.replace(' ', '-')}-seed{seed}.json").write_text(text, encoding="utf-8")
+
+    write("healthy", 0, alone={"seen": False, "alarms": [], "figures": {"lpips": 0.4}})
+    write("frozen critic", 0, alone={"seen": True, "alarms": []}, autopilot={"figures": {"lpips": 0.42}})
+    write("shuffled pairs", 0, alone={"seen": False, "alarms": []})
+    found = tally(tmp_path)
+    assert found.seen == {"frozen critic": [True], "shuffled pairs": [False]}
+    assert found.shares["frozen critic"] == [pytest.approx(1.05)]
+    assert found.healthy == [[]]
+
+
+def test_the_page_has_means_and_ranges_of_the_last_look(tmp_path):
+    def write(arm, seed, lpips):
+        figures = {"lpips": lpips, "lpips_alex": 0.5, "kid_inception768": 0.003, "psnr": 14.0, "ssim": 0.3}
+        looks = [
+            {"images": 10, "seconds": 60.0, "figures": {**figures, "lpips": 0.9}},
+            {"images": 20, "seconds": 120.0, "figures": figures},
+        ]
+        record = {
+            **{"race": "facades-64", "arm": arm, "seed": seed, "title": "t", "size": 64, "images": 20},
+            **{"data": {"title": "facades", "split": "some"}, "judgements": looks},
+        }
+        (tmp_path / f"facades-64-{arm}-seed{seed}.json").write_text(json.dumps(record), encoding="utf-8")
+
+    for seed, lpips in enumerate((0.3, 0.4)):
+        write("auto", seed, lpips)
+        write("pix2pix", seed, lpips + 0.1)
+    page = write_page(tmp_path, tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| auto | 20 | 2 [2, 2] | 0.35 [0.3, 0.4] |" in page
+    assert "| pix2pix | 20 | 2 [2, 2] | 0.45 [0.4, 0.5] |" in page
+    assert "| auto | 60 | 0.9 [0.9, 0.9] | 3 [3, 3] |" in page
