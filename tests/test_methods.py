@@ -35,6 +35,7 @@ from pixloom.recipes import RECIPES
 from pixloom.shapes import Judgement
 from pixloom.training.ema import Ema
 from pixloom.training.examiner import signs_of
+from pixloom.training.learner import masked
 from pixloom.training.pool import Pool
 from playing import CHANNELS, TINY, batch, learner, step, tiny
 
@@ -535,3 +536,29 @@ def test_a_learner_says_how_much_of_the_run_has_passed():
     playing.passed = 0.25
     step(playing, batch("auto"), number=0)
     assert playing.method.game.passed == 0.25
+
+
+def test_half_of_the_squares_are_hidden():
+    hidden = masked(torch.ones(64, 2, 32, 48))
+    assert hidden.mean() == pytest.approx(0.5, abs=0.05)
+    assert torch.equal(hidden[:, 0], hidden[:, 1])
+    assert set(hidden.unfold(2, 4, 4).unfold(3, 4, 4).mean((4, 5)).unique().tolist()) == {0.0, 1.0}
+    assert masked(torch.ones(1, 1, 17, 23)).shape == (1, 1, 17, 23)
+
+
+def test_in_pretraining_the_generator_learns_alone():
+    playing, given = learner(tiny("auto", training__pretrain_share=0.5)), batch("auto")
+    critic = {name: value.clone() for name, value in playing.critic.state_dict().items()}
+    rows = [step(playing, given, number=number) for number in range(30)]
+    assert rows[0].keys() == {"pixel"}
+    assert np.mean([row["pixel"] for row in rows[-5:]]) < 0.8 * rows[0]["pixel"]
+    assert all(torch.equal(value, critic[name]) for name, value in playing.critic.state_dict().items())
+    assert "pace_critic" not in signs_of(playing, given, None, pictures=True)
+    playing.passed = 0.5
+    assert "relativistic" in step(playing, given, number=30)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("cyclegan", {}), ("pix2pix", {"losses__pixel_weight": 0.0})])
+def test_pretraining_that_cannot_be_is_refused(name, settings):
+    with pytest.raises(ConfigError, match="pretrain_share would have no effect"):
+        check_config(tiny(name, training__pretrain_share=0.2, **settings), channels=(3, 3))

@@ -157,6 +157,13 @@ class TrainingConfig(Section):
     ema_share: float | None = Field(
         None, gt=0.0, le=1.0, description="the half-life is at most this share of the images seen so far; None: it does not grow"
     )
+    pretrain_share: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of the run, at its start, in which the generator learns alone, by the content terms, from sources of which "
+        "half is hidden in squares",
+    )
     condition_dropout: float = Field(
         0.1, ge=0.0, lt=1.0, description="share of the examples that are learnt without a condition, so that it need not be given at use"
     )

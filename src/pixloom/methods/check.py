@@ -143,6 +143,13 @@ def _check_conditions(config: RunConfig) -> None:
         raise ConfigError(
             "the method 'styles' needs two pictures at a time", why="they are references for each other", fix="--set training.batch_size=8"
         )
+    if config.training.pretrain_share:
+        losses = config.losses
+        why = "it learns from pictures without partners" if learns_from != "pairs" else None
+        why = why or ("there is no critic to learn without" if config.critic is None else None)
+        why = why or ("there are no content terms to learn by" if losses.pixel_weight == 0 == losses.perceptual_weight else None)
+        if why:
+            raise ConfigError("training.pretrain_share would have no effect", why=why, fix="leave it out")
     if config.training.pool_images and not method_of(config).pooled:
         raise ConfigError(
             f"training.pool_images={config.training.pool_images} would have no effect",

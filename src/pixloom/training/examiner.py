@@ -74,4 +74,5 @@ def signs_of(learner: Learner, batch: Batch, held_out: Batch | None, *, pictures
         for buffer, former in buffers:
             buffer.copy_(former)
     rates = learner.rates(1.0)
-    return found | {f"pace_{name}": pace(optimizer, rate=rates[name]) for name, optimizer in learner.optimizers.items()}
+    moving = {name: optimizer for name, optimizer in learner.optimizers.items() if optimizer.state}
+    return found | {f"pace_{name}": pace(optimizer, rate=rates[name]) for name, optimizer in moving.items()}

@@ -16,6 +16,7 @@ from pixloom.data.batch import Batch
 from pixloom.methods import Method, build_method
 from pixloom.methods import build_networks as method_networks
 from pixloom.methods.base import Outputs
+from pixloom.methods.conditional import Regression
 from pixloom.nets.layers import initialize, recompute_activations, untracked
 from pixloom.nets.team import acting, returning
 from pixloom.recipes import recipe
@@ -27,6 +28,10 @@ from pixloom.training.state import Checkpoint, restore_module, restore_optimizer
 
 FADING = ("diversity",)
 """Terms whose weight falls linearly to zero over the run (Choi et al., "StarGAN v2", 2020, appendix B)."""
+
+
+SQUARES = 8
+"""Squares along the shorter side, of which half are hidden in pretraining."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,8 @@ class Learner:
                 recompute_activations(network)
         wrapped = {name: engine.prepare(network) for name, network in networks.items()}
         self.optimizers = {name: adam(network, getattr(config, f"{name}_optimizer")) for name, network in wrapped.items()}
-        self.method: Method = build_method(
-            config,
-            generator=wrapped["generator"],
-            critic=wrapped.get("critic"),
-            content=build_task(config.task).terms(config.losses),
-        )
+        self.content = build_task(config.task).terms(config.losses)
+        self.method: Method = build_method(config, generator=wrapped["generator"], critic=wrapped.get("critic"), content=self.content)
         self.pools = {name: Pool(config.training.pool_images) for name in self.method.pooled if config.training.pool_images}
         self.passed, self.seen = 0.0, 0
 
@@ -129,10 +130,8 @@ class Learner:
 
     def retune(self, config: RunConfig) -> None:
         """Go on with other losses, rates and limits, on the same networks."""
-        self.config = config
-        self.method = build_method(
-            config, generator=self.method.generator, critic=self.method.critic, content=build_task(config.task).terms(config.losses)
-        )
+        self.config, self.content = config, build_task(config.task).terms(config.losses)
+        self.method = build_method(config, generator=self.method.generator, critic=self.method.critic, content=self.content)
 
     def states(self) -> dict[str, Mapping[str, Any]]:
         """Everything that a checkpoint must hold, by name."""
@@ -164,6 +163,8 @@ class Learner:
 
         A batch in several parts keeps the graph of one part at a time: G runs without a graph for D's step, and anew for its own.
         """
+        if self.passed < self.config.training.pretrain_share:
+            return self._pretrain(batch)
         method, parts = self.method, split(batch, self.config.compute.accumulate)
         passes = Passes(method, parts)
         sound = torch.ones((), dtype=torch.bool, device=batch.source.device)
@@ -185,6 +186,24 @@ class Learner:
                     sound=sound,
                 )
         return StepResult(generator_terms, critic_terms, sound)
+
+    def _pretrain(self, batch: Batch) -> StepResult:
+        """G's step alone, from sources of which squares are hidden.
+
+        Torbunov et al., "UVCGAN: UNet Vision Transformer Cycle-Consistent GAN for Unpaired Image-to-Image Translation", WACV 2023, section
+        3.2, where the generator completes pictures; with pairs it completes and translates them at once.
+        """
+        parts = split(batch, self.config.compute.accumulate)
+        plain = Regression(self.method.generator, losses=self.config.losses, content=self.content)
+        sound = torch.ones((), dtype=torch.bool, device=batch.source.device)
+        hidden = [replace(part, source=masked(part.source)) for part in parts]
+        terms, sound = self._descend(
+            "generator",
+            lambda place: plain.generator_terms(hidden[place], plain.translate(hidden[place])),
+            num_parts=len(parts),
+            sound=sound,
+        )
+        return StepResult(terms, {}, sound)
 
     def _with_former(self, outputs: Outputs) -> Outputs:
         """The outputs as the critic is shown them: some of their pictures from earlier steps, where pictures are kept."""
@@ -248,6 +267,15 @@ class Passes:
     def _again(self, place: int) -> Outputs:
         torch.manual_seed(self._seeds[place])
         return self.method.translate(self.parts[place])
+
+
+def masked(sources: Tensor) -> Tensor:
+    """Sources (batch, channels, height, width) of which half of the squares of an eighth of the shorter side are 0, drawn by chance."""
+    height, width = sources.shape[2:]
+    side = max(1, min(height, width) // SQUARES)
+    kept = torch.rand(len(sources), 1, -(-height // side), -(-width // side), device=sources.device) < 0.5
+    whole = kept.repeat_interleave(side, 2).repeat_interleave(side, 3)[:, :, :height, :width]
+    return sources * whole
 
 
 def split(batch: Batch, num_parts: int) -> list[Batch]:
