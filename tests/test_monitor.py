@@ -58,7 +58,7 @@ SICK = {
     "outputs are saturated": {"ends": 0.9},
     "the critic stands still": {"pace_critic": 1e-12},
     "the generator stands still": {"pace_generator": 1e-12},
-    "the critic wins": {"ahead": 0.999},
+    "the critic wins": {"ahead": 0.999, "push": 0.5},
     "the critic is useless": {"ahead": 0.5, "push": 0.01},
     "the critic knows its pictures by heart": {"ahead": 0.95, "ahead_held_out": 0.5},
     "the critic's slope explodes": {"slope": 5.0},
@@ -159,6 +159,11 @@ def test_late_alarms_wait_for_the_second_half():
     blurred = {"fine": -2.5}
     assert alarms(story(blurred, blurred), Setting(100_000)) == []
     assert [alarm.name for alarm in alarms(story(blurred, blurred), Setting(2000))] == ["outputs are blurred"]
+
+
+def test_a_critic_that_is_always_right_and_still_pushes_rings_nothing():
+    pix2pix = {"ahead": 1.0, "ahead_held_out": 1.0, "push": 40.0, "slope": 0.06}
+    assert alarms(story(pix2pix, pix2pix), Setting(3200)) == []
 
 
 def test_skipped_steps_ring_as_they_grow():

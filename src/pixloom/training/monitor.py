@@ -149,8 +149,10 @@ def _saturated(now: Signs, before: Sequence[Signs], setting: Setting) -> str | N
 
 
 def _critic_wins(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
-    share = now.get("ahead", 0.5)
-    return f"it ranks real above made at {share:.1%} of all places" if share > 0.995 else None
+    share, push = now.get("ahead", 0.5), now.get("push", 0.0)
+    if share <= 0.995 or push > 1:
+        return None
+    return f"it ranks real above made at {share:.1%} of all places, and pushes no more than an L1 term of weight {push:.2g}"
 
 
 def _critic_useless(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
@@ -266,7 +268,7 @@ RULES: dict[str, Rule] = {
         "the same of the generator", _stands_still("generator"), ("the recipe's generator_optimizer.learning_rate",), hides=True
     ),
     "the critic wins": Rule(
-        "real is ranked above made at more than 99.5 % of all places",
+        "real is ranked above made at more than 99.5 % of all places, and it pushes less than an L1 term of weight 1",
         _critic_wins,
         ("losses.r1_gamma and losses.r2_gamma up", "losses.augment up"),
     ),
