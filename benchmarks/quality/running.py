@@ -35,6 +35,8 @@ from pixloom.training.state import Checkpoint, list_checkpoints, read_checkpoint
 
 PIXLOOM = (sys.executable, "-m", "pixloom")
 SHOWN = 8
+WHOLE = 8
+"""Lengths between looks are multiples of it, whatever the batch."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def length(entry: Entry, places: Places, *, data: Path) -> int:
         known[key] = min(measure(plan, Engine(plan.config)).seconds_per_image for _ in range(2))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(known, indent=1), encoding="utf-8")
-    return max(1, round(entry.minutes * 60 / known[key]))
+    whole = WHOLE * race.looks  # so that the last look is the end
+    return max(1, round(entry.minutes * 60 / known[key] / whole)) * whole
 
 
 def _settings(race: Race, arm: Arm) -> dict[str, Any]:
@@ -162,7 +165,8 @@ def described(entry: Entry, places: Places, *, folder: Path, images: int) -> dic
     model = Translator.from_pretrained(folder / "model-last", runtime="torch")
     _, records = choose_records(discover(config.data, paired=model.task.needs_pairs), split="val")
     jury = Jury(places, open_examples(records, task=model.task, size=race.size), model)
-    judgements = [jury.of(read_checkpoint(path)) for path in sorted(list_checkpoints(folder / "checkpoints"))]
+    *former, last = sorted(list_checkpoints(folder / "checkpoints"))
+    judgements = [*(jury.of(read_checkpoint(path)) for path in former), jury.of(read_checkpoint(last), both=True)]
     jury.draw(folder / "shown.png")
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     processor = [line.split() for line in (folder / "processor_seconds.txt").read_text(encoding="utf-8").splitlines()]
@@ -211,12 +215,12 @@ class Jury:
         self.floors: dict[str, float] = {}
         self.strips: list[np.ndarray] = []
 
-    def of(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The figures of the average where there is one; and of the weights themselves beside it."""
+    def of(self, checkpoint: Checkpoint, *, both: bool = False) -> dict[str, Any]:
+        """The figures of the average where there is one; and, where both are wanted, of the weights themselves."""
         there = {key.partition("/")[0] for key in checkpoint.tensors}
         progress = checkpoint.progress
         found: dict[str, Any] = {"images": progress.images, "seconds": round(progress.elapsed_seconds, 1)}
-        if "ema" in there:
+        if both and "ema" in there:
             found["without the average"] = self.figures(checkpoint, "generator")
         return found | {"figures": self.figures(checkpoint, "ema" if "ema" in there else "generator")}
 

@@ -55,7 +55,7 @@ def sized(config: RunConfig, *, examples: int, on_cpu: bool, settings: Mapping[s
         on_cpu: whether a CPU computes.
         settings: the person's, which stay.
     """
-    if config.recipe != "auto" or settings.keys() & {"generator.name", "critic.name"}:
+    if config.recipe != "auto" or config.generator.name != "residual_unet" or config.critic is None or config.critic.name != "residual":
         return config, None
     size = choose(examples=examples, side=config.data.size, on_cpu=on_cpu)
     chosen = {key: value for key, value in size.settings.items() if key not in settings}
