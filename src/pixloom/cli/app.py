@@ -58,7 +58,7 @@ def train(
     *,
     out: Annotated[Path | None, typer.Option(help="The run folder to make, e.g. runs/x. Needed unless --dry-run.")] = None,
     task: Annotated[str | None, typer.Option(help="A name from: pixloom recipes. Recognised (pair) when the data holds pairs.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="The task's own (mostly pix2pix) when left out; see: pixloom recipes.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="The task's own when left out (auto for pairs); see: pixloom recipes.")] = None,
     method: Annotated[
         str | None, typer.Option(help="How it is learnt, instead of a recipe: conditional, bicycle, cycle, ... (docs/methods.md).")
     ] = None,

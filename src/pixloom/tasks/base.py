@@ -98,7 +98,7 @@ class Task(ABC):
     summary: ClassVar[str]
     needs_pairs: ClassVar[bool] = False
     between: ClassVar[bool] = False
-    recipe: ClassVar[str] = "pix2pix"
+    recipe: ClassVar[str] = "auto"
     native: ClassVar[bool] = False
     head: ClassVar[str] = "tanh"
     makes_labels: ClassVar[bool] = False

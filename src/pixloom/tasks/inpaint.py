@@ -57,6 +57,7 @@ class Inpaint(Task):
 
     name: ClassVar[str] = "inpaint"
     summary: ClassVar[str] = "fill holes; train on a folder of whole pictures, use with --mask"
+    recipe: ClassVar[str] = "pix2pix"
     exact: ClassVar[bool] = True
     pixelwise: ClassVar[bool] = False
     takes: ClassVar[tuple[str, ...]] = ("mask",)

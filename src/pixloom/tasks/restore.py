@@ -25,6 +25,7 @@ class Restore(Task):
 
     name: ClassVar[str] = "restore"
     summary: ClassVar[str] = "remove noise, blur, JPEG or haze; train on a folder of good pictures"
+    recipe: ClassVar[str] = "pix2pix"
     pixelwise: ClassVar[bool] = False
     native: ClassVar[bool] = True
 

@@ -34,6 +34,7 @@ class SuperResolve(Task):
 
     name: ClassVar[str] = "super-resolve"
     summary: ClassVar[str] = "enlarge 2 to 8 times; train on a folder of sharp pictures"
+    recipe: ClassVar[str] = "pix2pix"
     pixelwise: ClassVar[bool] = False
     native: ClassVar[bool] = True
     measures: ClassVar[tuple[str, ...]] = ("psnr_y", "ssim_y")
