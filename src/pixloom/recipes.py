@@ -66,6 +66,17 @@ def auto(size: int) -> RunConfig:
     )
 
 
+def twin(size: int) -> RunConfig:
+    """The control of ``auto``: the same generator, trained as there, by L1 alone.
+
+    What the critic must beat to have earned its place. ``pixloom evaluate --against`` sets the two side by side, and a run of ``auto`` that
+    finds its twin finished beside it says so when it is no better.
+    """
+    base = auto(size)
+    alone = {"recipe": "twin", "method": "regression", "critic": None, "losses": LossConfig(pixel_weight=1.0)}
+    return base.model_copy(update={**alone, "critic_optimizer": OptimizerConfig()})
+
+
 def cgan(size: int) -> RunConfig:
     """The plain conditional GAN: an encoder-decoder and an image-level critic with a fully connected head.
 
@@ -357,6 +368,7 @@ def starganv2(size: int) -> RunConfig:
 
 RECIPES: dict[str, Recipe] = {
     "auto": auto,
+    "twin": twin,
     "pix2pix": pix2pix,
     "cgan": cgan,
     "regression": regression,

@@ -161,7 +161,9 @@ def make_plan(
     )
     config, why = sized(
         config,
-        examples=len(discover(config.data, paired=TASKS[task].needs_pairs).splits.get("train", ())) if recipe_name == "auto" else 0,
+        examples=len(discover(config.data, paired=TASKS[task].needs_pairs).splits.get("train", ()))
+        if recipe_name in ("auto", "twin")
+        else 0,
         on_cpu=choose_device(device).type == "cpu",
         settings=settings,
     )

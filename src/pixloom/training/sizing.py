@@ -55,10 +55,11 @@ def sized(config: RunConfig, *, examples: int, on_cpu: bool, settings: Mapping[s
         on_cpu: whether a CPU computes.
         settings: the person's, which stay.
     """
-    if config.recipe != "auto" or config.generator.name != "residual_unet" or config.critic is None or config.critic.name != "residual":
+    critic = None if config.critic is None else config.critic.name
+    if config.recipe not in ("auto", "twin") or config.generator.name != "residual_unet" or critic not in ("residual", None):
         return config, None
     size = choose(examples=examples, side=config.data.size, on_cpu=on_cpu)
-    chosen = {key: value for key, value in size.settings.items() if key not in settings}
+    chosen = {key: value for key, value in size.settings.items() if key not in settings and (critic or not key.startswith("critic"))}
     place = "a CPU" if on_cpu else "a GPU"
     return override(config, chosen), f"{size.name} networks: {examples:,} examples of {config.data.size} px on {place}"
 
