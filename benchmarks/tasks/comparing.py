@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tasks.cases import RUN, Case, Figures, Found, Number, number_of
+from benchmarks.tasks.cases import INPUT, RUN, Case, Figures, Found, Number, number_of
 from benchmarks.tasks.measures import on_examples, plain
 from benchmarks.tasks.steering import edited, examples_of
 from pixloom.evaluation import Examples, judges_for, translated
@@ -105,6 +105,9 @@ def table(title: str, names: Sequence[str], records: Mapping[str, Sequence[Mappi
         record = records[name][0]
         cells = [name, f"{record['images']:,}", f"{record['processor_minutes'] or '-'}", *(_cell(rows, key) for key in shown)]
         lines.append(f"| {' | '.join(cells)} |")
+    inputs = next((records[name][0]["figures"].get(INPUT) for name in names), None)
+    if inputs:
+        lines.append(f"| {' | '.join(['the sources themselves', '', '', *(_cell([inputs], key) for key in shown)])} |")
     return f"**{title}**\n\n" + "\n".join(lines)
 
 

@@ -34,7 +34,11 @@ def train(
     _use_weights(weights)
     plan = _plan(data, place=place, wishes=wishes, settings=settings, config=config)
     if dry_run:
+        from pixloom.training.lookover import look_over
+
         _print_cost(plan, out=out or Path("."))
+        for alarm in look_over(plan):
+            typer.echo(alarm.sentence)
         return
     assert out is not None
     from pixloom.training.loop import train as run

@@ -327,7 +327,8 @@ def set_distances(
             {},
             {},
             dict.fromkeys(
-                (spec.kid, spec.frechet), f"needs at least {LEAST_FOR_SETS} grey or RGB pictures of {spec.smallest} pixels or more"
+                (spec.kid, spec.frechet),
+                f"needs at least {LEAST_FOR_SETS} grey or RGB pictures of {spec.smallest} pixels or more on either side",
             ),
         )
     fake = torch.cat(list(fakes))

@@ -14,8 +14,6 @@ import torch
 
 from pixloom.config import ComputeConfig, override
 from pixloom.data.batch import Batch, on_device
-from pixloom.data.inspect import count_different
-from pixloom.data.kinship import kinship
 from pixloom.data.loading import Pictures, training_batches
 from pixloom.data.resident import resident_batches, resident_bytes
 from pixloom.errors import TrainingError
@@ -29,7 +27,8 @@ from pixloom.training.examiner import Examiner
 from pixloom.training.folder import RunFolder, describe_environment, describe_machine, peak_memory_bytes
 from pixloom.training.history import Entry, History, read, truncate_after
 from pixloom.training.learner import Learner
-from pixloom.training.monitor import NOT_FINITE, RULES, Alarm, Setting, alarms, at_the_start, first_evidence
+from pixloom.training.lookover import look_over
+from pixloom.training.monitor import NOT_FINITE, RULES, Alarm, Setting, alarms, first_evidence
 from pixloom.training.plan import Plan, digest, load_examples, load_pictures
 from pixloom.training.report import write_report
 from pixloom.training.schedule import interval, size_at, stage_ends
@@ -153,6 +152,8 @@ class Session:
         if self.engine.is_main:
             if finished:
                 self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.last_model, back=self.learner.best_return)
+                if len(self.watch.examples):
+                    self.status.message("judging the model on held-out pictures ...")
                 with heap_as_usual():
                     evaluation = self.watch.final_evaluation()
                 if evaluation is not None and (alarm := as_good(self.folder.root)) is not None:
@@ -371,17 +372,10 @@ class Session:
 
     def _look_over(self, progress: Progress) -> Progress:
         """Ring for what data and settings tell before anything is learnt, and mend it where that is wished for."""
-        plan, losses = self.plan, self.plan.config.losses
-        related = kinship(plan.train) if plan.task.needs_pairs and not plan.task.between else None
-        found = at_the_start(
-            examples=len(plan.train),
-            different=count_different(plan.train),
-            complaint=related.complaint if related else None,
-            held=losses.adversarial != "relativistic" or (losses.r1_gamma > 0 and losses.r2_gamma > 0),
-        )
+        found = look_over(self.plan)
         for alarm in found:
             self._ring(alarm, progress)
-        return self._mend(found, progress) if plan.config.training.autopilot else progress
+        return self._mend(found, progress) if self.plan.config.training.autopilot else progress
 
     def _log(self, before: Progress, progress: Progress, rates: Mapping[str, float]) -> None:
         means = self.terms.means(self.engine)
