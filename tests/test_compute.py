@@ -447,7 +447,7 @@ def test_a_run_that_ran_out_of_time_before_its_last_size_says_so(pairs, tmp_path
 
 
 def test_the_networks_of_a_growing_run_suit_its_smallest_pictures(pairs):
-    plan = make_plan(str(pairs), size=256, settings={"data.first_size": 64})
+    plan = make_plan(str(pairs), recipe_name="pix2pix", size=256, settings={"data.first_size": 64})
     assert plan.config.generator.options["depth"] == 6
     assert plan.config.data.size == 256
     assert stages(plan.config.data) == [64, 128, 256]

@@ -59,7 +59,7 @@ LEARNT = {
 
 def test_every_method_has_a_recipe_that_is_tested():
     assert {method_of(tiny(name)) for name in TINY} | {METHODS["regression"]} == set(METHODS.values())
-    assert set(TINY) | {"cgan", "regression", "retouch"} == set(RECIPES)
+    assert set(TINY) | {"cgan", "regression", "retouch", "twin"} == set(RECIPES)
 
 
 @pytest.mark.parametrize("name", TINY)

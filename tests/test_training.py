@@ -556,7 +556,7 @@ def test_ten_kills_at_random_moments_change_nothing(pairs, tmp_path):
     script = tmp_path / "victim.py"
     config = tiny_config(
         pairs,
-        training__images=240,
+        training__images=480,
         training__checkpoint_every_images=8,
         training__validate_every_images=24,
         training__preview_every_images=24,
@@ -696,5 +696,5 @@ def test_the_plan_says_why(pairs):
 
 
 def test_the_recipe_takes_the_size(pairs):
-    assert make_plan(str(pairs), size=128).config.generator.options["depth"] == 7
+    assert make_plan(str(pairs), recipe_name="pix2pix", size=128).config.generator.options["depth"] == 7
     assert complete(make_plan(str(pairs), settings={"data.size": 32}).config).config.data.size == 32

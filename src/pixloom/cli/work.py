@@ -43,7 +43,12 @@ def train(
     assert out is not None
     from pixloom.training.loop import train as run
 
-    _finish(run(plan, out=out))
+    try:
+        result = run(plan, out=out)
+    except KeyboardInterrupt:  # while a run is under way, Ctrl-C saves it
+        typer.echo("interrupted before the first step or after the last: nothing more was saved", err=True)
+        raise typer.Exit(130) from None
+    _finish(result)
 
 
 def tune(

@@ -10,6 +10,7 @@ import torch
 from pixloom.data.batch import Batch
 from pixloom.data.loading import Pictures, training_batches
 from pixloom.data.unpaired import Balanced, Unpaired
+from pixloom.errors import DataError
 from pixloom.methods import build_method
 from pixloom.tasks import build_task
 from pixloom.training.engine import Engine, derive_seed
@@ -54,7 +55,10 @@ class Examiner:
         unseen = replace(plan, listing=replace(plan.listing, splits={"train": records}))
         if plan.unpaired and not all(unseen.collections):
             return None
-        return self._batch(load_examples(unseen, size=self.size, cache_gib=0.0), count=min(self.count, len(records)))
+        try:
+            return self._batch(load_examples(unseen, size=self.size, cache_gib=0.0), count=min(self.count, len(records)))
+        except DataError:  # none of them can be used, which the validation says
+            return None
 
     def _batch(self, examples: Pictures | Unpaired | Balanced, *, count: int) -> Batch:
         order = {"batch_size": count, "seed": 0, "start_image": 0}
