@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml Makefile
 	touch $@
 
 demo: setup  ## train on real microscopy and show what came of it
-	$(BIN)/pixloom train examples/nuclei --size 128 --set generator.options.width=32 --images 320 --out $(DEMO)
+	$(BIN)/pixloom train examples/nuclei --size 64 --images 1200 --out $(DEMO)
 	$(BIN)/pixloom translate $(DEMO) examples/nuclei/val/source --out $(DEMO)/translated
 
 test: setup
