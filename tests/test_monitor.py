@@ -35,7 +35,6 @@ HEALTHY = {
     "images": 320,
     "ahead": 0.7,
     "ahead_held_out": 0.75,
-    "gap": 0.1,
     "slope": 0.05,
     "push": 3.0,
     "source_spread": 0.3,
@@ -256,6 +255,13 @@ def game(data, **settings):
     return tiny_config(data, **given)
 
 
+def again_from_its_first_checkpoint(run):
+    for folder in sorted((run / "checkpoints").iterdir())[1:]:
+        shutil.rmtree(folder)
+    shutil.rmtree(run / "model-last")
+    resume(run, quiet=True)
+
+
 def weights_of(run):
     return (run / "model-last" / "model.safetensors").read_bytes()
 
@@ -292,10 +298,7 @@ def test_a_run_that_was_mended_goes_on_bit_for_bit(related, tmp_path, often, no_
     config = override(game(related, critic_optimizer__learning_rate=1e-12), {"training.autopilot": True, "training.keep_checkpoints": 9})
     train(config, out=tmp_path / "whole", quiet=True)
     train(config, out=tmp_path / "part", quiet=True)
-    for folder in sorted((tmp_path / "part" / "checkpoints").iterdir())[1:]:
-        shutil.rmtree(folder)
-    shutil.rmtree(tmp_path / "part" / "model-last")
-    resume(tmp_path / "part", quiet=True)
+    again_from_its_first_checkpoint(tmp_path / "part")
     assert weights_of(tmp_path / "part") == weights_of(tmp_path / "whole")
 
 
@@ -416,10 +419,7 @@ def test_an_adaptive_run_goes_on_bit_for_bit(related, tmp_path, often, no_weight
     shares = [entry["augment"] for entry in read(tmp_path / "whole" / "history.jsonl") if entry["kind"] == "signs"]
     assert len(set(shares)) > 2
     train(config, out=tmp_path / "part", quiet=True)
-    for folder in sorted((tmp_path / "part" / "checkpoints").iterdir())[1:]:
-        shutil.rmtree(folder)
-    shutil.rmtree(tmp_path / "part" / "model-last")
-    resume(tmp_path / "part", quiet=True)
+    again_from_its_first_checkpoint(tmp_path / "part")
     assert weights_of(tmp_path / "part") == weights_of(tmp_path / "whole")
 
 

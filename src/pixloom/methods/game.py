@@ -113,7 +113,7 @@ def noised(side: Side, deviation: float) -> Side:
 
 
 def anchors_of(critic: nn.Module, member: str | None) -> Tensor:
-    """The moving averages of a critic's logits, which it keeps as a buffer from the first time on."""
+    """The moving averages of a critic's logits, which it keeps as a buffer."""
     bare_critic = bare(critic)
     owner = bare_critic if member is None else bare_critic[member]  # type: ignore[index]
     anchors: Tensor = owner.get_buffer(ANCHORS)

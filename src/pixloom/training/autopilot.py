@@ -35,7 +35,8 @@ STEP, MOST_AUGMENTED = 0.05, 0.8
 """By how much the share of augmented pairs moves, and its end: beyond it changes leak into what is made (ADA, figure 5)."""
 
 RATES = ("generator_optimizer.learning_rate", "critic_optimizer.learning_rate")
-PENALTIES = {"losses.slopes": "difference", "losses.slope_share": 0.5}
+PENALTIES = ("r1_gamma", "r2_gamma", "slopes", "slope_share")
+"""Settings of the losses that hold a critic's slope."""
 
 
 @dataclass(frozen=True)
@@ -114,5 +115,6 @@ def _gentler(config: RunConfig) -> dict[str, Any]:
     if critic is None or option_of(critic, "norm") == "batch":
         return {}
     if not (losses.r1_gamma and losses.r2_gamma):
-        return {"losses.r1_gamma": 5.0, "losses.r2_gamma": 5.0, **PENALTIES}
+        ours = recipe("auto", size=256).losses
+        return {f"losses.{name}": getattr(ours, name) for name in PENALTIES}
     return {"losses.r1_gamma": 4 * losses.r1_gamma, "losses.r2_gamma": 4 * losses.r2_gamma}

@@ -12,7 +12,6 @@ from pixloom.data.loading import Pictures, training_batches
 from pixloom.data.unpaired import Balanced, Unpaired
 from pixloom.errors import DataError
 from pixloom.methods import build_method
-from pixloom.tasks import build_task
 from pixloom.training.engine import Engine, derive_seed
 from pixloom.training.learner import Learner
 from pixloom.training.plan import Plan, load_examples
@@ -69,8 +68,7 @@ class Examiner:
 def signs_of(learner: Learner, batch: Batch, held_out: Batch | None, *, pictures: bool) -> dict[str, float]:
     """The signs of a learner, which is left as it was; the arguments are those of ``signs.examine``."""
     config = learner.config
-    content = build_task(config.task).terms(config.losses)
-    method = build_method(config, generator=learner.generator, critic=learner.critic, content=content)
+    method = build_method(config, generator=learner.generator, critic=learner.critic, content=learner.content)
     buffers = [(buffer, buffer.clone()) for network in (learner.generator, learner.critic) if network for buffer in network.buffers()]
     torch.manual_seed(derive_seed(config.training.seed, -2))
     found = examine(method, batch, held_out, pictures=pictures)

@@ -1,7 +1,7 @@
 """The watchman: what the recorded signs of a run say of it, early. Pure functions; what the signs are is in ``training.signs``.
 
-An alarm needs its evidence in two examinations running, so that one bad batch rings nothing. The thresholds are measured: the log has the
-healthy and the spoilt runs that they were chosen on, and others that they were tried on.
+An alarm needs its evidence in two examinations running, so that one bad batch rings nothing. The thresholds stand apart from the healthy
+runs of the log, which are few; most of them were not tried on others.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def at_the_start(*, examples: int, different: int, complaint: str | None, held: 
     """
     found = []
     if not held:
-        why = "relativistic pairing without both R1 and R2 is known to diverge (Huang et al., R3GAN, 2024, section 2)"
+        why = "relativistic pairing without both R1 and R2; with R1 alone it diverged (Huang et al., R3GAN, 2024)"
         found.append(Alarm(NOT_HELD, 0, why, ("losses.r1_gamma=5 and losses.r2_gamma=5",)))
     if complaint:
         remedies = ("look at the pairs with pixloom inspect --preview", "a method for collections, --recipe cut")

@@ -202,7 +202,7 @@ class Session:
                 "--set generator_optimizer.learning_rate=5e-5 --set critic_optimizer.learning_rate=5e-5",
             )
         if self.plan.config.training.autopilot and progress.remedies < MOST_REMEDIES:
-            return self._mend([Alarm(NOT_FINITE, progress.images, why, ())], replace(progress, remedied_images=-sys.maxsize))
+            return self._mend([Alarm(NOT_FINITE, progress.images, why, ())], progress)
         again = self._return(progress, learning_rate_scale=progress.learning_rate_scale / 2)
         self.tell("rollback", again, f"{why}: back to {again.images:,} images with half the learning rate")
         return again
@@ -403,7 +403,8 @@ class Session:
             if alarm.name not in former:
                 self._ring(alarm, progress)
         progress = self._adapt(progress, signs)
-        return self._mend(found, progress) if found and self.plan.config.training.autopilot else progress
+        rested = progress.remedies == 0 or progress.images - progress.remedied_images >= COOLDOWN * self.examiner.every
+        return self._mend(found, progress) if rested and self.plan.config.training.autopilot else progress
 
     def _adapt(self, progress: Progress, signs: Mapping[str, float]) -> Progress:
         """Adaptive augmentation, where it is wished for."""
@@ -416,8 +417,7 @@ class Session:
 
     def _mend(self, found: list[Alarm], progress: Progress) -> Progress:
         """What the autopilot does, see ``training.autopilot``."""
-        rested = progress.remedies == 0 or not self.signs or progress.images - progress.remedied_images >= COOLDOWN * self.examiner.every
-        chosen = remedy(found, self.learner.config) if rested and progress.remedies < MOST_REMEDIES else None
+        chosen = remedy(found, self.learner.config) if progress.remedies < MOST_REMEDIES else None
         if chosen is None:
             return progress
         alarm, change = chosen

@@ -5,8 +5,6 @@ sign                      what it is
 ========================  =============================================================================================================
 ``ahead``                 share of places at which the critic ranks a real picture above the one made for the same source; 0.5: by chance
 ``ahead_held_out``        the same on pictures that are not learnt from
-``gap``                   (E D(learnt from) - E D(held out)) / (E D(learnt from) - E D(made)): 0, none is known by heart; 1, held-out ones
-                          look made
 ``slope``                 E |grad D(x, y_hat)|, the critic's slope at made pictures; D is the mean over patches
 ``push``                  the adversarial gradient on made pictures, as the weight of the L1 term that would be as strong
 ``spread``                deviation of outputs over sources, as a share of the targets'
@@ -105,8 +103,6 @@ def _of_game(method: Method, batch: Batch, held_out: Batch | None) -> tuple[Outp
             other = method.contests(held_out, unseen)[0]
             real_unseen, fake_unseen = _both(method, other)
         signs["ahead_held_out"] = ahead(real_unseen, fake_unseen)
-        known, made = score(on_real).mean(), score(on_fake).mean()
-        signs["gap"] = (known - score(real_unseen).mean()) / ((known - made).abs() + TINY)
     return outputs, signs, unseen
 
 

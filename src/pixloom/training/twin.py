@@ -23,12 +23,10 @@ class Judged:
     """A finished run.
 
     Attributes:
-        folder: of it.
         method, size, data: what must be alike, and the data's fingerprint.
         means: by metric.
     """
 
-    folder: Path
     method: str
     size: int
     data: str
@@ -63,7 +61,7 @@ def read_judged(folder: Path) -> Judged | None:
         fingerprint = _read(folder / "data.json")["fingerprint"]
         means = _read(folder / "evaluation" / "evaluation.json")["means"]
         figures = {name: float(value["mean"]) for name, value in means.items()}
-        return Judged(folder, config.method, config.data.size, str(fingerprint), figures)
+        return Judged(config.method, config.data.size, str(fingerprint), figures)
     except (PixloomError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
