@@ -186,8 +186,8 @@ def test_the_tree_lists_every_module_and_no_other(path):
 
 
 def test_the_metrics_page_names_every_file_of_weights_and_every_feature_network():
+    from pixloom.backbones.weights import PUBLISHED
     from pixloom.metrics.features import FEATURES
-    from pixloom.metrics.weights import PUBLISHED
 
     text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     for name, published in PUBLISHED.items():

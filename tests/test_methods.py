@@ -14,6 +14,9 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from make_golden import steps_of
+from pixloom.backbones.perception import PERCEPTIONS, Perception
+from pixloom.backbones.trunks import vgg16, vgg19
+from pixloom.backbones.weights import VGG16
 from pixloom.config import LossConfig, override
 from pixloom.errors import ConfigError, ModelError
 from pixloom.losses.contrastive import patch_nce
@@ -27,9 +30,6 @@ from pixloom.methods.base import Outputs
 from pixloom.methods.check import check_config
 from pixloom.methods.game import Game
 from pixloom.methods.side import Contest, Side
-from pixloom.metrics.backbones import vgg16, vgg19
-from pixloom.metrics.features import PERCEPTIONS, Perception
-from pixloom.metrics.weights import VGG16
 from pixloom.nets.team import Team, acting, returning
 from pixloom.recipes import RECIPES
 from pixloom.shapes import Judgement

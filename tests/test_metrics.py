@@ -11,9 +11,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
+from pixloom.backbones import weights
+from pixloom.backbones.trunks import alexnet, inception, squeezenet
 from pixloom.errors import ConfigError, DependencyError, ModelError
-from pixloom.metrics import weights
-from pixloom.metrics.backbones import alexnet, inception, squeezenet
 from pixloom.metrics.colour import colourfulness
 from pixloom.metrics.distribution import frechet, kid, real_floor
 from pixloom.metrics.features import FEATURES, LPIPS, Features
@@ -29,21 +29,6 @@ def noise(*shape, seed=0):
 def no_weights(monkeypatch, tmp_path):
     monkeypatch.delenv("PIXLOOM_WEIGHTS", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def random_weights(tmp_path):
-    """Files of the right names with random weights in a folder."""
-    folder = tmp_path / "random weights"
-    folder.mkdir()
-    torch.manual_seed(0)
-    safetensors.torch.save_file(squeezenet().state_dict(), folder / weights.SQUEEZENET)
-    safetensors.torch.save_file(alexnet().state_dict(), folder / weights.ALEXNET)
-    safetensors.torch.save_file({name: value.half() for name, value in inception(768).state_dict().items()}, folder / weights.INCEPTION)
-    heads = {"squeeze": squeezenet().widths, "alex": alexnet().widths}
-    tensors = {f"{net}.lin{k}.weight": torch.rand(1, width, 1, 1) for net, widths in heads.items() for k, width in enumerate(widths)}
-    safetensors.torch.save_file(tensors, folder / weights.HEADS)
-    return folder
 
 
 # --- Paired ---

@@ -19,11 +19,12 @@ from pixloom.errors import ConfigError
 from pixloom.nets import build
 from pixloom.nets import layers as L
 
-UNPAIRED = {"stargan2", "ugatit", "domains", "attention"}
-"""They have neither a norm nor an injection to choose, and some do not exist without domains: see test_nets_unpaired.py."""
+APART = {"stargan2", "ugatit", "domains", "attention", "frozen"}
+"""They have neither a norm nor an injection to choose, and some do not exist without domains or weights: see test_nets_unpaired.py and
+test_frozen.py."""
 
 GENERATORS, CRITICS, NETWORKS = (
-    {name: network for name, network in table.items() if name not in UNPAIRED} for table in (nets.GENERATORS, nets.CRITICS, nets.NETWORKS)
+    {name: network for name, network in table.items() if name not in APART} for table in (nets.GENERATORS, nets.CRITICS, nets.NETWORKS)
 )
 
 SMALL = {
@@ -88,7 +89,7 @@ def cancelled_biases(network):
 
 
 def test_every_network_is_tested():
-    assert SMALL.keys() | UNPAIRED == nets.NETWORKS.keys() == {*nets.GENERATORS, *nets.CRITICS}
+    assert SMALL.keys() | APART == nets.NETWORKS.keys() == {*nets.GENERATORS, *nets.CRITICS}
 
 
 @pytest.mark.parametrize("size", [32, 64])

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixloom.backbones.weights import load_weights
 from pixloom.errors import ConfigError
 from pixloom.images import resize
-from pixloom.metrics.weights import load_weights
 
 FILE = "espnet_camvid_p2q8.safetensors"
 

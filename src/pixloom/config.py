@@ -86,7 +86,7 @@ class LossConfig(Section):
     feature_weight: float = Field(0.0, ge=0.0, description="weight of feature matching: the critic's activations, real against made")
     perceptual_weight: float = Field(0.0, ge=0.0, description="weight of what a network trained on photographs sees")
     perceptual: str = Field(
-        "squeeze", description="that network, a name in pixloom.metrics.features.PERCEPTIONS, or the path of its weights"
+        "squeeze", description="that network, a name in pixloom.backbones.perception.PERCEPTIONS, or the path of its weights"
     )
     perceptual_normalised: bool = Field(
         True, description="it is shown pictures normalised as it was trained; off: as they are, the habit of pix2pixHD and SPADE"

@@ -113,8 +113,8 @@ def _encoding() -> Check:
 
 
 def _feature_networks() -> list[Check]:
+    from pixloom.backbones.weights import find_weights
     from pixloom.metrics.features import FEATURES
-    from pixloom.metrics.weights import find_weights
 
     fix = "see docs/metrics.md, then: pixloom weights FILES, or set PIXLOOM_WEIGHTS"
     files = {"lpips heads": "lpips_heads_v0.1.safetensors", **{f"features {name}": spec.file for name, spec in FEATURES.items()}}

@@ -154,7 +154,7 @@ def doctor(*, as_json: bool) -> None:
 
 def weights(files: Path, *, out: Path | None) -> None:
     """Bring in downloaded feature networks."""
-    from pixloom.metrics.weights import import_weights
+    from pixloom.backbones.weights import import_weights
 
     for path in import_weights(files, target=out):
         typer.echo(f"wrote {path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from pixloom.evaluation.scorecard import Evaluation, ranked, save, strip
 from pixloom.files import checksum
 from pixloom.images import Picture, to_model, with_channels
 from pixloom.inference.translator import Translator, find_model
+from pixloom.methods.base import eyes_of
 from pixloom.metrics.judging import Estimate, Judged, Judges, Reader, Verdict, judge, load_judges
 from pixloom.modelfile import WEIGHTS
 from pixloom.tasks.base import Shown, Task
@@ -125,7 +126,7 @@ def evaluate(
     split: str | None = None,
     against: Sequence[str | Path] = (),
     weights: str | Path | None = None,
-    lpips: str = "squeeze",
+    lpips: str = "auto",
     features: str = "auto",
     limit: int | None = None,
     out: str | Path | None = None,
@@ -145,7 +146,7 @@ def evaluate(
             by a hash of their names), or else the test pictures.
         against: other models, judged on the same pictures; say, an L1-only regression.
         weights: where to look first for the weights of feature networks.
-        lpips: the network of LPIPS, "squeeze" or "alex".
+        lpips: the network of LPIPS, "squeeze" or "alex"; "auto": squeeze, or alex where it is here and the model learnt through squeeze.
         features: the network of KID and Frechet distance, a name in ``pixloom.metrics.features.FEATURES``; "auto": inception-768, else
             squeeze, whichever is here.
         limit: judge only so many pictures, evenly spread over the split.
@@ -171,7 +172,9 @@ def evaluate(
     shown = shown_by(main.conditions, main.task, sum(listing.splits.values(), ()))
     examples = open_examples(records, task=main.task, size=main.description.size, conditions=shown)
     reader = train_reader(listing, examples=examples, seed=seed) if main.task.between else None
-    judges = judges_for(main.task, weights=weights, lpips=lpips, features=features, reader=reader, device=main.device)
+    judges = judges_for(
+        main.task, weights=weights, lpips=lpips, features=features, learnt_through=_eyes(Path(model)), reader=reader, device=main.device
+    )
     verdicts, missing = compare(translators, examples, judges=judges, seed=seed, progress=progress)
     best = verdicts.pop(name)
     worst_ids, best_ids = ranked(best.rows, num_shown=NUM_SHOWN)
@@ -231,6 +234,12 @@ def _as_the_run(model: Path, data: DataConfig) -> DataConfig:
     return data
 
 
+def _eyes(model: Path) -> set[str]:
+    """The frozen networks that the run of a model learnt through; none are known of a model without its run."""
+    there = [folder / "config.yaml" for folder in (model, model.parent) if (folder / "config.yaml").is_file()]
+    return eyes_of(load_config(there[0])) if there else set()
+
+
 def _holdout(model: Path, data: DataConfig) -> float:
     """The share that the run of a model held out, so that it is never judged on what it learnt from; else the data's own."""
     for folder in (model, model.parent):
@@ -268,8 +277,9 @@ def judges_for(
     task: Task,
     *,
     weights: str | Path | None = None,
-    lpips: str | None = "squeeze",
+    lpips: str | None = "auto",
     features: str | None = None,
+    learnt_through: Collection[str] = (),
     reader: Reader | None = None,
     device: str | torch.device = "cpu",
 ) -> Judges:
@@ -278,6 +288,7 @@ def judges_for(
         weights=weights,
         lpips=lpips,
         features=features,
+        learnt_through=learnt_through,
         colour="colourfulness" in task.metrics,
         common=task.common_metrics,
         paired=not task.between,

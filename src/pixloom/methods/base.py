@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar, cast, runtime_checkable
@@ -14,6 +15,7 @@ from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError, nearest
 from pixloom.methods.side import Contest
 from pixloom.nets import build
+from pixloom.nets.frozen import FrozenCritic
 from pixloom.nets.layers import bare, has_batch_norm
 from pixloom.shapes import Images, Scalar
 
@@ -172,6 +174,20 @@ def adversarial_weights(losses: LossConfig, critic: nn.Module) -> dict[str, floa
         "r2": losses.r2_gamma,
         "lecam": losses.critic_weight * losses.lecam_weight,
     }
+
+
+def eyes_of(config: RunConfig) -> set[str]:
+    """The frozen networks that a run learns through, by name or path: what it makes looks better through them than it is.
+
+    >>> from pixloom.recipes import recipe
+    >>> eyes_of(recipe("pix2pix", size=64)), eyes_of(recipe("pix2pixhd", size=64))
+    (set(), {'squeeze'})
+    """
+    perceptual = {config.losses.perceptual} if config.losses.perceptual_weight else set()
+    if config.critic is None or config.critic.name != "frozen":
+        return perceptual
+    usual = inspect.signature(FrozenCritic).parameters["network"].default
+    return perceptual | {str(config.critic.options.get("network", usual))}
 
 
 def draw_noise(generator: nn.Module, batch: Batch) -> Tensor | None:

@@ -8,12 +8,12 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from pixloom.backbones.perception import PERCEPTIONS
 from pixloom.config import LossConfig, OptimizerConfig, RunConfig, TrainingConfig
 from pixloom.errors import ConfigError, nearest
 from pixloom.losses import ADVERSARIAL, PIXEL
 from pixloom.methods import METHODS, build_networks, check_method, method_of
 from pixloom.methods.base import ADVERSARIAL_SETTINGS, adversarial_weights
-from pixloom.metrics.features import PERCEPTIONS
 from pixloom.nets import CRITICS, GENERATORS
 from pixloom.nets.layers import Dropout, has_batch_norm
 from pixloom.nets.team import acting

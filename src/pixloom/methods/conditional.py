@@ -17,6 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from pixloom.backbones.perception import Perception
 from pixloom.config import LossConfig, RunConfig
 from pixloom.data.batch import Batch
 from pixloom.losses.features import perceptual
@@ -36,7 +37,6 @@ from pixloom.methods.base import (
 from pixloom.methods.codes import drawn, is_coded, read
 from pixloom.methods.game import Game
 from pixloom.methods.side import Contest, Side
-from pixloom.metrics.features import Perception
 from pixloom.nets.layers import Condition
 from pixloom.shapes import Images, Scalar
 

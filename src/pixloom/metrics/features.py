@@ -5,104 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from pixloom import shapes
-from pixloom.errors import ConfigError, ModelError, nearest
+from pixloom.backbones.perception import normalised, rgb
+from pixloom.backbones.trunks import Trunk, alexnet, inception, squeezenet
+from pixloom.backbones.weights import ALEXNET, HEADS, INCEPTION, SQUEEZENET, load_into, load_weights, need_weights
+from pixloom.errors import ConfigError, nearest
 from pixloom.files import checksum
-from pixloom.metrics.backbones import InceptionTrunk, Trunk, alexnet, inception, squeezenet, vgg16, vgg19
-from pixloom.metrics.weights import (
-    ALEXNET,
-    HEADS,
-    INCEPTION,
-    SQUEEZENET,
-    VGG16,
-    VGG19,
-    find_weights,
-    import_weights,
-    load_into,
-    load_weights,
-    need_weights,
-)
 
-__all__ = ["FEATURES", "LPIPS", "LPIPS_NETS", "PERCEPTIONS", "FeatureSpec", "Features", "Perception", "find_weights", "import_weights"]
-
-# ImageNet's mean and standard deviation of each channel, moved from [0, 1] to [-1, 1].
-IMAGENET_MEAN = (-0.030, -0.088, -0.188)
-IMAGENET_DEVIATION = (0.458, 0.448, 0.450)
+__all__ = ["FEATURES", "LPIPS", "LPIPS_NETS", "FeatureSpec", "Features"]
 
 LPIPS_NETS: dict[str, tuple[str, Callable[[], Trunk]]] = {"squeeze": (SQUEEZENET, squeezenet), "alex": (ALEXNET, alexnet)}
 """The networks LPIPS can look through: file of weights and constructor."""
-
-
-PERCEPTIONS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
-    **LPIPS_NETS,
-    "vgg16": (VGG16, vgg16),
-    "vgg19": (VGG19, vgg19),
-    "inception": (INCEPTION, InceptionTrunk),
-}
-"""The networks that a perceptual term can look through: file of weights and constructor."""
-
-
-def perception_of(name: str, *, folder: Path | str | None = None) -> nn.Module:
-    """The network of a name in :data:`PERCEPTIONS`, or of the path of a file with the weights of one of them.
-
-    Raises:
-        ConfigError: no such network, or no such file.
-        DependencyError: the weights of that name are not here.
-        ModelError: the file holds none of these networks.
-    """
-    if name in PERCEPTIONS:
-        file, construct = PERCEPTIONS[name]
-        path = need_weights(file, folder=folder)
-        return load_into(construct(), load_weights(path), where=path)
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"there is no network '{name}' to see with", fix=f"{nearest(name, PERCEPTIONS)}, or the path of its weights")
-    state = load_weights(path)
-    with torch.device("meta"):
-        outlines = {known: construct().state_dict() for known, (_, construct) in PERCEPTIONS.items()}
-    for known in sorted(outlines, key=lambda known: -len(outlines[known])):  # VGG-16 to relu2_2 is within VGG-19, too
-        if all(key in state and state[key].shape == value.shape for key, value in outlines[known].items()):
-            return load_into(PERCEPTIONS[known][1](), state, where=path)
-    raise ModelError("no known network has these weights", where=path, fix=f"give those of {', '.join(PERCEPTIONS)}")
-
-
-class Perception(nn.Module):
-    """What a frozen network that was trained on photographs sees in pictures; gradients flow to them.
-
-    Args:
-        name: a name in :data:`PERCEPTIONS`, or the path of such a network's weights.
-        normalised: pictures are shown as it was trained, with ImageNet's mean and deviation; else in [-1, 1], as pix2pixHD and SPADE do.
-        folder: where to look first for the weights.
-
-    Raises:
-        ConfigError: an unknown network.
-        DependencyError: the weights are not here.
-    """
-
-    def __init__(self, name: str, *, normalised: bool = True, folder: Path | str | None = None) -> None:
-        super().__init__()
-        self.name, self.trunk = name, perception_of(name, folder=folder)
-        self.normalised = normalised and not isinstance(self.trunk, InceptionTrunk)  # which was trained on [-1, 1] as it is
-        self.smallest = int(cast(int, self.trunk.smallest))
-
-    def forward(self, images: shapes.Images) -> list[Tensor]:
-        """The activations of its layers.
-
-        Args:
-            images: (batch, 3 or 1, height, width) in [-1, 1]; a single channel is repeated.
-
-        Raises:
-            ConfigError: pictures of other channel counts, or too small for the network.
-        """
-        if min(images.shape[-2:]) < self.smallest:
-            raise ConfigError(f"the network '{self.name}' cannot look at pictures of less than {self.smallest} pixels a side")
-        activations: list[Tensor] = self.trunk(_normalised(images) if self.normalised else _rgb(images))
-        return activations
 
 
 class LPIPS(nn.Module):
@@ -151,7 +68,7 @@ class LPIPS(nn.Module):
         """
         if min(prediction.shape[-2:]) < self.smallest:
             raise ConfigError(f"LPIPS({self.net}) cannot judge pictures of less than {self.smallest} pixels a side")
-        layers = zip(self.heads, self.trunk(_normalised(prediction)), self.trunk(_normalised(target)), strict=True)
+        layers = zip(self.heads, self.trunk(normalised(prediction)), self.trunk(normalised(target)), strict=True)
         distances = [head((_unit(a) - _unit(b)).square()).mean(dim=(1, 2, 3)) for head, a, b in layers]
         return torch.stack(distances).sum(dim=0)
 
@@ -218,20 +135,9 @@ class Features:
         """
         if min(images.shape[-2:]) < self.spec.smallest:
             raise ConfigError(f"the features '{self.name}' need pictures of at least {self.spec.smallest} pixels a side")
-        output = self.network(self.spec.prepare(_rgb(images.to(self.device))))
+        output = self.network(self.spec.prepare(rgb(images.to(self.device))))
         last: Tensor = output[-1] if isinstance(output, list) else output
         return last.mean(dim=(2, 3))
-
-
-def _rgb(images: Tensor) -> Tensor:
-    if images.shape[1] not in (1, 3):
-        raise ConfigError(f"feature networks look at grey or RGB pictures, not at {images.shape[1]} channels")
-    return images.expand(-1, 3, -1, -1)
-
-
-def _normalised(images: Tensor) -> Tensor:
-    mean, deviation = (images.new_tensor(values).reshape(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION))
-    return (_rgb(images) - mean) / deviation
 
 
 def _to_299(images: Tensor) -> Tensor:
@@ -271,7 +177,7 @@ FEATURES: dict[str, FeatureSpec] = {
         file=SQUEEZENET,
         dim=512,
         construct=squeezenet,
-        prepare=_normalised,
+        prepare=normalised,
         frechet="frechet_squeeze",
         kid="kid_squeeze",
         protocol="SqueezeNet 1.1 (ImageNet), its last fire module averaged over space; pictures not resized",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pixloom.backbones.weights import ALEXNET, find_weights
 from pixloom.errors import ConfigError, DependencyError
 from pixloom.metrics.colour import colourfulness
 from pixloom.metrics.distribution import frechet, kid, real_floor
 from pixloom.metrics.features import FEATURES, LPIPS, Features
 from pixloom.metrics.paired import SSIM_WINDOW, psnr, ssim
-from pixloom.metrics.weights import find_weights
 
 PSNR_CAP = 100.0
 """In dB: what an infinite PSNR (equal pictures) counts as in a mean."""
@@ -112,6 +112,7 @@ class Judges:
         reader: what reads conditions off pictures.
         device: where the networks are.
         missing: metric -> why it cannot be computed and how to get it.
+        learnt_through: the networks that what is judged has learnt through; figures seen through the same flatter it.
     """
 
     lpips: LPIPS | None = None
@@ -122,6 +123,7 @@ class Judges:
     reader: Reader | None = None
     device: str = "cpu"
     missing: Mapping[str, str] = field(default_factory=dict)
+    learnt_through: tuple[str, ...] = ()
 
     def protocol(self) -> dict[str, Any]:
         """How each metric is computed, with the checksums of the weights."""
@@ -137,6 +139,8 @@ class Judges:
             record["target_accuracy"] = self.reader.protocol()
         if self.lpips:
             record["lpips" if self.paired else "content_lpips"] = {"network": self.lpips.net, "version": "0.1", "sha256": self.lpips.sha256}
+        if self.learnt_through:
+            record["learnt_through"] = [Path(name).name for name in self.learnt_through]
         if self.features:
             spec = self.features.spec
             record["features"] = {"name": self.features.name, "layer": spec.protocol, "file": spec.file, "sha256": self.features.sha256}
@@ -177,8 +181,9 @@ class Verdict:
 def load_judges(
     *,
     weights: Path | str | None = None,
-    lpips: str | None = "squeeze",
+    lpips: str | None = "auto",
     features: str | None = "auto",
+    learnt_through: Collection[str] = (),
     colour: bool = False,
     common: bool = True,
     paired: bool = True,
@@ -189,8 +194,11 @@ def load_judges(
 
     Args:
         weights: where to look first for files of weights.
-        lpips: the network of LPIPS, "squeeze" or "alex"; None: no LPIPS.
-        features: a name in ``FEATURES``; "auto": the first of inception-768 and squeeze that is here; None: no distances between sets.
+        lpips: the network of LPIPS, "squeeze" or "alex"; "auto": squeeze, or alex where it is here and squeeze was learnt
+            through; None: no LPIPS.
+        features: a name in ``FEATURES``; "auto": the first of inception-768 and squeeze that is here, the one not learnt through before the
+            other; None: no distances between sets.
+        learnt_through: names of the networks that what is judged has learnt through.
         colour: whether colourfulness is measured.
         common: whether pictures are compared as pictures; else nothing is loaded, and only what a task measures counts.
         paired: whether targets are the same scenes as sources.
@@ -206,11 +214,14 @@ def load_judges(
     missing: dict[str, str] = {}
     network: LPIPS | None = None
     if lpips is not None:
+        if lpips == "auto":
+            spare = "squeeze" in learnt_through and find_weights(ALEXNET, folder=weights)
+            lpips = "alex" if spare else "squeeze"
         try:
             network = LPIPS(net=lpips, folder=weights).to(device)
         except DependencyError as error:
             missing["lpips"] = str(error)
-    chosen = _choose_features(features, weights=weights)
+    chosen = _choose_features(features, weights=weights, learnt_through=learnt_through)
     found = None
     try:
         found = Features(chosen, folder=weights, device=device) if chosen else None
@@ -218,7 +229,16 @@ def load_judges(
         if features != "auto":
             raise
         missing["kid"] = str(error)
-    return Judges(network, found, colour, paired=paired, reader=reader, device=str(device), missing=missing)
+    return Judges(
+        network,
+        found,
+        colour,
+        learnt_through=tuple(sorted(learnt_through)),
+        paired=paired,
+        reader=reader,
+        device=str(device),
+        missing=missing,
+    )
 
 
 def judge(
@@ -370,10 +390,10 @@ def estimate(values: Sequence[float], *, seed: int = 0, resamples: int = 1000) -
     return Estimate(float(finite.mean()), float(low), float(high))
 
 
-def _choose_features(name: str | None, *, weights: Path | str | None) -> str | None:
+def _choose_features(name: str | None, *, weights: Path | str | None, learnt_through: Collection[str]) -> str | None:
     if name != "auto":
         return name
-    order = ("inception-768", "squeeze")
+    order = sorted(("inception-768", "squeeze"), key=lambda choice: choice.partition("-")[0] in learnt_through)
     return next((choice for choice in order if find_weights(FEATURES[choice].file, folder=weights)), order[-1])
 
 

@@ -13,6 +13,7 @@ from pixloom.errors import ConfigError, nearest
 from pixloom.nets.discriminators import ImageCritic, PatchCritic, PixelCritic
 from pixloom.nets.encoder_decoder import EncoderDecoder
 from pixloom.nets.enhancer import Enhancer
+from pixloom.nets.frozen import FrozenCritic
 from pixloom.nets.multiscale import MultiScaleCritic
 from pixloom.nets.residual import ResidualCritic, ResidualUNet
 from pixloom.nets.resnet import ResNet
@@ -45,6 +46,7 @@ CRITICS: dict[str, type[nn.Module]] = {
     "domains": DomainCritic,
     "attention": AttentionCritic,
     "residual": ResidualCritic,
+    "frozen": FrozenCritic,
 }
 """Networks that judge."""
 

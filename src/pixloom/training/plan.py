@@ -11,6 +11,8 @@ from typing import Any, get_args
 
 import torch
 
+from pixloom.backbones.perception import PERCEPTIONS
+from pixloom.backbones.weights import find_weights
 from pixloom.conditions import Conditions
 from pixloom.conditions.examples import Stated
 from pixloom.config import DataConfig, Direction, RunConfig, TaskConfig, override
@@ -21,7 +23,6 @@ from pixloom.errors import ConfigError, DataError, nearest
 from pixloom.inference.runtimes import choose_device
 from pixloom.methods import method_of
 from pixloom.methods.check import check_config
-from pixloom.metrics.features import PERCEPTIONS, find_weights
 from pixloom.recipes import RECIPES, recipe
 from pixloom.tasks import TASKS, Task, build_task
 from pixloom.training.conditioning import conditioned, conditions_of, option_of, settings_for, steered, unused

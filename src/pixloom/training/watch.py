@@ -25,6 +25,7 @@ from pixloom.evaluation import Evaluation, Example, Examples, evaluate, judged, 
 from pixloom.files import write_bytes
 from pixloom.images import from_model, to_model
 from pixloom.inference.translator import Translator
+from pixloom.methods.base import eyes_of
 from pixloom.metrics.judging import Judges, higher_is_better, judge
 from pixloom.modelfile import ModelDescription, describe_generator, save_model
 from pixloom.tasks import Task
@@ -54,7 +55,7 @@ class Watch:
         self.plan, self.folder, self.device = plan, folder, device
         spread = plan.validation[:: max(1, len(plan.validation) // MOST_VALIDATED)][:MOST_VALIDATED]
         self.examples = self._examples(spread)
-        self.judges: Judges = validation_judges(plan.task, device=device)
+        self.judges: Judges = validation_judges(plan, device=device)
         self.best_metric = choose_metric(plan.config.training.best_metric, judges=self.judges, task=plan.task)
         self.protocol = f"{len(spread)} validation pictures, short side to {plan.config.data.size} px, centre square"
         self._preview_examples: list[Example] | None = None
@@ -189,13 +190,13 @@ def settled(plan: Plan) -> Plan:
             why="there are no validation pictures",
             fix="leave it out, or set data.holdout",
         )
-    metric = choose_metric(name, judges=validation_judges(plan.task), task=plan.task)
+    metric = choose_metric(name, judges=validation_judges(plan), task=plan.task)
     return replace(plan, config=override(plan.config, {"training.best_metric": metric}))
 
 
-def validation_judges(task: Task, *, device: str | torch.device = "cpu") -> Judges:
+def validation_judges(plan: Plan, *, device: str | torch.device = "cpu") -> Judges:
     """The judges of a run under way: pictures without targets can be compared as sets only."""
-    return judges_for(task, features="auto" if task.between else None, device=device)
+    return judges_for(plan.task, features="auto" if plan.task.between else None, learnt_through=eyes_of(plan.config), device=device)
 
 
 def choose_metric(name: str, *, judges: Judges, task: Task) -> str:

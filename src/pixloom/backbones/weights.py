@@ -13,9 +13,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from pixloom.backbones.trunks import alexnet, inception, squeezenet, vgg16, vgg19
 from pixloom.errors import DependencyError, ModelError
 from pixloom.files import cache_folder
-from pixloom.metrics.backbones import alexnet, inception, squeezenet, vgg16, vgg19
 
 SQUEEZENET = "squeezenet1_1_features_torchvision.safetensors"
 ALEXNET = "alexnet_features_torchvision.safetensors"
@@ -98,7 +98,8 @@ def load_into(network: Network, state: Mapping[str, Tensor], *, where: object = 
         ModelError: a tensor is missing or of another shape.
     """
     try:
-        network.load_state_dict({name: state[name] for name in network.state_dict()})
+        # Assigned, so that a network that was outlined on the meta device gets its weights, too.
+        network.load_state_dict({name: state[name].to(own.dtype) for name, own in network.state_dict().items()}, assign=True)
     except (KeyError, RuntimeError) as error:
         raise ModelError("the weights do not fit their network", where=where, why=str(error), fix="fetch the file again") from error
     return network.requires_grad_(requires_grad=False).eval()

@@ -1,4 +1,4 @@
-"""The feature networks that metrics look through: SqueezeNet 1.1, AlexNet and the Inception v3 of the FID, as trunks without classifier.
+"""The trunks of published networks: SqueezeNet 1.1, AlexNet, VGG and the Inception v3 of the FID, without their classifiers.
 
 Module names are those of the published state dicts, so that weights load by name.
 """
