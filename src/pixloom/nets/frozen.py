@@ -87,7 +87,7 @@ class FrozenCritic(nn.Module):
         # In a tuple it is no submodule: it is neither drawn anew, nor trained, counted or saved.
         self.eyes = (Perception(network),)
         self.places, widths = last_of_each_size(self.eyes[0])
-        self.heads = nn.ModuleList(head_of(seen + source_channels, heads) for seen in widths)
+        self.heads = nn.ModuleList(Verdict(seen + source_channels, heads) for seen in widths)
 
     def forward(self, source: Pictures, candidate: Pictures, condition: Condition | None = None) -> Judgement:
         """Judge pairs.
@@ -109,23 +109,30 @@ class FrozenCritic(nn.Module):
         for place, head in zip(self.places, self.heads, strict=True):
             maps = even(seen[place])
             if self.options["source_channels"]:
-                maps = torch.cat([adaptive_avg_pool2d(source, maps.shape[-2:]), maps], 1)
-            hidden = []
-            for stage in head:
-                maps = stage(maps)
-                hidden.append(maps)
-            logits.append(maps)
-            features.append(hidden[:-1])
+                maps = torch.cat([adaptive_avg_pool2d(source, (maps.shape[2], maps.shape[3])), maps], 1)
+            *hidden, verdict = head(maps)
+            logits.append(verdict)
+            features.append(hidden)
         return Judgement(logits, features, own.guesses)
 
 
-def head_of(seen: int, width: int) -> nn.Sequential:
+class Verdict(nn.Sequential):
     """From activations to logits."""
-    return nn.Sequential(
-        nn.Sequential(nn.Conv2d(seen, width, 1), nn.LeakyReLU(0.2)),
-        nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2)),
-        nn.Conv2d(width, 1, 1),
-    )
+
+    def __init__(self, seen: int, width: int) -> None:
+        super().__init__(
+            nn.Sequential(nn.Conv2d(seen, width, 1), nn.LeakyReLU(0.2)),
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2)),
+            nn.Conv2d(width, 1, 1),
+        )
+
+    def forward(self, maps: Tensor) -> list[Tensor]:
+        """The output of every stage, the logits last."""
+        outputs = []
+        for stage in self:
+            maps = stage(maps)
+            outputs.append(maps)
+        return outputs
 
 
 def even(maps: Tensor) -> Tensor:
