@@ -26,7 +26,7 @@ from pixloom.nets import build
 from pixloom.nets.cost import StepCost, critic_cost, generator_inputs, inference_bytes, step_cost
 from pixloom.nets.layers import BatchNorm2d
 from pixloom.recipes import recipe, unet_depth
-from pixloom.training.preflight import step_of
+from pixloom.training.counting import step_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "scaling.md"

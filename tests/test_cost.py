@@ -16,11 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from pixloom.config import override
 from pixloom.data.batch import Batch
 from pixloom.methods import build_method
-from pixloom.nets import GENERATORS, NETWORKS, build
+from pixloom.nets import GENERATORS, build
 from pixloom.nets.cost import critic_cost, generator_cost, generator_inputs, inference_bytes, network_cost, step_cost
 from pixloom.recipes import recipe
 from pixloom.tasks import build_task
-from pixloom.training import preflight
+from pixloom.training import counting, preflight
+from pixloom.training.counting import counted, step_of
 from pixloom.training.learner import frozen, weighted_sum
 from pixloom.training.plan import complete
 from tiny import tiny_config, write_pairs
@@ -167,7 +168,7 @@ def test_a_layer_is_counted_under_its_name():
     assert sum(layer.parameters for layer in by_name.values()) == cost_of(network, size=32).parameters
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SMALL)
 def test_torchs_own_counter_agrees_on_every_network(name):
     network = on_paper(name, size=32, **SMALL[name]).to_empty(device="cpu")
     inputs = [torch.zeros(2, 3, 32, 32)] * (1 if name in GENERATORS else 2)
@@ -216,7 +217,7 @@ def test_the_step_of_pix2pix():
 def test_torchs_own_counter_agrees_on_a_real_step(adversarial):
     config = override(recipe("pix2pix", size=32), {"losses.adversarial": adversarial})
     generator, critic = (on_paper(name, size=32, **SMALL[name]) for name in ("unet", "patch"))
-    counted = step_cost(generator, critic, size=32, batch=2, play=preflight.step_of(config))
+    counted = step_cost(generator, critic, size=32, batch=2, play=step_of(config))
     networks = [network.to_empty(device="cpu") for network in (generator, critic)]
     with FlopCounterMode(display=False) as counter:
         real_step(config, *networks, batch=2, size=32)
@@ -240,7 +241,7 @@ def test_a_gradient_penalty_costs_six_passes_of_the_critic():
     """And keeps about as much as two."""
     generator, critic = on_paper("unet", size=256, width=4, depth=5, dropout=0.0), on_paper("patch", size=256, norm="instance", width=8)
     config = override(recipe("pix2pix", size=256), {"losses.adversarial": "wasserstein"})
-    plain, penalised = (step_cost(generator, critic, size=256, play=preflight.step_of(each)) for each in (no_penalty(config), config))
+    plain, penalised = (step_cost(generator, critic, size=256, play=step_of(each)) for each in (no_penalty(config), config))
     assert penalised.macs - plain.macs == pytest.approx(6 * plain.critic.macs, rel=0.02)
     assert penalised.activation_bytes - plain.activation_bytes == pytest.approx(2 * plain.critic.kept_bytes, rel=0.3)
 
@@ -343,16 +344,16 @@ def plan(tmp_path):
     return complete(tiny_config(write_pairs(tmp_path / "pairs"), training__batch_size=2))
 
 
-def counted_of(plan, **settings):
-    return preflight.counted(replace(plan, config=override(plan.config, settings)))
+def counted_of(plan, *, processes=1, **settings):
+    return counted(override(plan.config, settings), channels=plan.network_channels, processes=processes)
 
 
 def test_the_plan_is_counted_as_it_will_be_played(plan):
-    counted = preflight.counted(plan)
+    counted = counted_of(plan)
     assert counted.batch == 2
     assert counted.generator.macs == generator_cost(on_paper_generator(plan), size=16, batch=2).macs
-    assert preflight.counted(plan, processes=2).macs * 2 == counted.macs
-    regression = preflight.counted(complete(tiny_config(plan.listing.root, name="regression")))
+    assert counted_of(plan, processes=2).macs * 2 == counted.macs
+    regression = counted_of(complete(tiny_config(plan.listing.root, name="regression")))
     assert regression.critic is None
     assert regression.macs == 3 * regression.generator.macs - first_layer_macs(regression.generator)
 
@@ -363,7 +364,7 @@ def on_paper_generator(plan):
 
 
 def test_settings_of_a_step_act_on_its_count(plan):
-    plain = preflight.counted(plan)
+    plain = counted_of(plan)
     assert counted_of(plan, **{"training.ema_halflife_images": 100.0}).state_bytes == plain.state_bytes + 4 * plain.generator.parameters
     assert counted_of(plan, **{"losses.adversarial": "relativistic"}).macs == plain.macs + plain.critic.macs
     in_parts = counted_of(plan, **{"compute.accumulate": 2})
@@ -376,7 +377,7 @@ def test_settings_of_a_step_act_on_its_count(plan):
 
 
 def test_the_lines_before_a_run(plan):
-    cost = preflight.Cost(2_500_000, 30_000, {32: 0.25}, 0.0, 3 * 2**30, 2**31, step=preflight.counted(plan))
+    cost = preflight.Cost(2_500_000, 30_000, {32: 0.25}, 0.0, 3 * 2**30, 2**31, step=counted_of(plan))
     lines = preflight.describe(plan, cost)
     macs_of = [f"{network.macs / 2 / GIGA:.3g}" for network in (cost.step.generator, cost.step.critic)]
     assert f"generator unet 2.5 M parameters, {macs_of[0]} GMAC per picture" in lines
@@ -392,15 +393,15 @@ def test_what_is_not_counted_does_not_stop_a_run(plan, monkeypatch):
     def refuse(*_, **__):
         raise NotImplementedError
 
-    monkeypatch.setattr(preflight, "step_cost", refuse)
-    assert preflight.counted(plan) is None
+    monkeypatch.setattr(counting, "step_cost", refuse)
+    assert counted_of(plan) is None
     tree = preflight.facts(plan, preflight.Cost(1, 1, {32: 1.0}, 0.0, None, 1))
     assert tree["generator"]["GMAC per picture"] is None
     assert tree["step"]["GMAC"] is None
 
 
 def test_the_cost_is_recorded_for_the_report(plan, tmp_path):
-    cost = preflight.Cost(2_500_000, 30_000, {32: 0.25}, 0.0, 3 * 2**30, 2**31, step=preflight.counted(plan, processes=2))
+    cost = preflight.Cost(2_500_000, 30_000, {32: 0.25}, 0.0, 3 * 2**30, 2**31, step=counted_of(plan, processes=2))
     preflight.record(plan, cost, folder=tmp_path)
     tree = json.loads((tmp_path / "cost.json").read_text(encoding="utf-8"))
     assert tree["generator"] == {"name": "unet", "parameters": 2_500_000, "GMAC per picture": cost.step.generator.macs / GIGA}

@@ -1,12 +1,14 @@
-"""Keeping the process's memory between the steps of a training on the CPU."""
+"""The memory of the machine that is free, and keeping the process's own between the steps of a training on the CPU."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 # The numbers of glibc's malloc.h, and its defaults.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -14,6 +16,31 @@ _USUAL_THRESHOLD, _USUAL_PAD, _USUAL_MMAPS = 128 * 2**10, 128 * 2**10, 65536
 _GROWTH_BYTES = 64 * 2**20
 
 _kept = False
+
+
+def free_memory_bytes() -> int | None:
+    """The memory that programs can still be given: of the machine, or of the container where that has less; None where no one tells."""
+    there = [amount for amount in (_of_machine(), _of_container()) if amount is not None]
+    return min(there, default=None)
+
+
+def _of_machine() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):  # with what the system would give up for it; of other systems only what is unused
+                return int(line.split()[1]) * 1024
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _of_container() -> int | None:
+    folder = Path("/sys/fs/cgroup")
+    try:
+        most, used = (folder.joinpath(name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
+        return None if most == "max" else max(0, int(most) - int(used))
+    except (OSError, ValueError):
+        return None
 
 
 def keep_heap() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import shutil
 import sys
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixloom.errors import installing
+from pixloom.heap import free_memory_bytes
 
 PACKAGES = ("torch", "numpy", "pillow", "safetensors", "accelerate", "torchmetrics", "pydantic")
 EXTRAS = {
@@ -23,7 +23,7 @@ EXTRAS = {
     "onnxruntime": "export",
     "openvino": "openvino",
 }
-LEAST_FREE_GIB, LEAST_MEMORY_GIB = 2.0, 2.0
+LEAST_FREE_GIB, LEAST_MEMORY_GIB = 2.0, 1.0
 GIB = 2**30
 
 
@@ -85,12 +85,10 @@ def _device(name: str) -> Check:
 
 
 def _memory() -> Check:
-    try:
-        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
-    except (AttributeError, OSError, ValueError):
+    free = free_memory_bytes()
+    if free is None:
         return Check("memory", "cannot be read on this system", ok=True)
-    return Check("memory", f"{available:.1f} of {total:.1f} GiB free", total >= LEAST_MEMORY_GIB, "close other programs or use --size 64")
+    return Check("memory", f"{free / GIB:.1f} GiB free", free / GIB >= LEAST_MEMORY_GIB, "close other programs or use --size 64")
 
 
 def _disk() -> Check:

@@ -165,7 +165,7 @@ def make_plan(
         examples=len(discover(config.data, paired=TASKS[task].needs_pairs).splits.get("train", ()))
         if recipe_name in ("auto", "twin")
         else 0,
-        on_cpu=choose_device(device).type == "cpu",
+        device=choose_device(device),
         settings=settings,
     )
     reasons += [why] if why else []

@@ -15,21 +15,16 @@ from statistics import fmean, median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from pixloom.conditions import build_conditions
 from pixloom.config import RunConfig
-from pixloom.data.batch import Batch
 from pixloom.data.loading import training_batches
 from pixloom.errors import OutputError
 from pixloom.files import write_text
-from pixloom.methods import build_method
-from pixloom.nets.cost import Play, StepCost, step_cost
-from pixloom.nets.layers import recompute_activations
-from pixloom.tasks import build_task
+from pixloom.nets.cost import StepCost
+from pixloom.training.counting import counted
 from pixloom.training.engine import Engine
 from pixloom.training.folder import peak_memory_bytes
-from pixloom.training.learner import Learner, Passes, build_networks, frozen, split, weighted_sum
+from pixloom.training.learner import Learner
 from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, load_examples, with_minutes
 from pixloom.training.schedule import stage_ends, stages
 from pixloom.training.status import format_bytes, format_clock, format_number, format_seconds
@@ -91,20 +86,8 @@ def measure(plan: Plan, engine: Engine) -> Cost:
         peak_memory_bytes=peak_memory_bytes(engine.device),
         disk_bytes=_disk_bytes(generator, critic, averaged=learner.ema is not None, keep=config.training.keep_checkpoints)
         + (config.training.keep_checkpoints + 1) * _pool_bytes(plan, pools=len(learner.pools)),
-        step=counted(plan, processes=engine.world_size),
+        step=counted(config, channels=plan.network_channels, processes=engine.world_size),
     )
-
-
-def counted(plan: Plan, *, processes: int = 1) -> StepCost | None:
-    """One process's share of a step of this plan, by count; None where a network makes products that are not counted."""
-    config = plan.config
-    with torch.device("meta"):
-        generator, critic = build_networks(config, channels=plan.network_channels)
-    share, averaged = config.training.batch_size // processes, config.training.ema_halflife_images is not None
-    try:
-        return step_cost(generator, critic, size=config.data.size, batch=share, averaged=averaged, play=step_of(config))
-    except NotImplementedError:
-        return None
 
 
 def checked(plan: Plan, engine: Engine, *, out: Path) -> tuple[Plan, Cost]:
@@ -206,37 +189,6 @@ def _seconds(plan: Plan, engine: Engine, *, learner: Learner, size: int) -> list
                 torch.cuda.synchronize(engine.device)
             seconds.append(time.perf_counter() - started)
     return seconds
-
-
-def step_of(config: RunConfig) -> Play:
-    """A step of the configured method in the parts of ``compute.accumulate``, as :class:`pixloom.training.learner.Learner` plays it."""
-
-    def play(generator: nn.Module, critic: nn.Module | None, *, source: Tensor, target: Tensor) -> None:
-        if config.compute.recompute_activations:
-            for network in (generator, *([] if critic is None else [critic])):
-                recompute_activations(network)
-        method = build_method(config, generator=generator, critic=critic, content=build_task(config.task).terms(config.losses))
-        stated = nothing_stated(config, source)
-        batch = Batch(source=source, target=target, ids=("",) * len(source), condition=stated, own=stated)
-        parts = split(batch, config.compute.accumulate)
-        passes = Passes(method, parts)
-        if critic is not None:
-            critic.zero_grad()
-            for place, part in enumerate(parts):
-                torch.autograd.backward(weighted_sum(method.critic_terms(part, passes.for_critic(place)), method.weights))
-        generator.zero_grad()
-        with frozen(critic):
-            for place, part in enumerate(parts):
-                torch.autograd.backward(weighted_sum(method.generator_terms(part, passes.for_generator(place)), method.weights))
-
-    return play
-
-
-def nothing_stated(config: RunConfig, source: Tensor) -> dict[str, Tensor]:
-    """The conditions of a batch of sources (batch, channels, height, width) that states none."""
-    conditions = build_conditions(config.conditions, dropout=config.training.condition_dropout)
-    nothing = conditions.encode({}, size=(source.shape[2], source.shape[3]))
-    return {kind: torch.from_numpy(zeros).to(source.device).expand(len(source), *zeros.shape) for kind, zeros in nothing.items()}
 
 
 def _networks(config: RunConfig, cost: Cost) -> dict[str, dict[str, Any]]:

@@ -1,12 +1,17 @@
-"""How large the networks of ``auto`` are, by the machine and the data: three sizes, each with its reason."""
+"""How large the networks of ``auto`` are, by the data, the machine and its memory: three sizes, each with its reason."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from pixloom.config import RunConfig, override
+from pixloom.heap import free_memory_bytes
+from pixloom.training.counting import counted
+from pixloom.training.status import format_bytes
 
 MANY = 2000
 """Examples from which on the large size has enough to learn from."""
@@ -44,24 +49,59 @@ class Size:
 
 
 SMALL, MEDIUM, LARGE = Size("small", 32, 1, 32, 2), Size("medium", 48, 1, 32, 2), Size("large", 64, 2, 48, 8)
+ORDER = (LARGE, MEDIUM, SMALL)
+
+SHARE_OF_MEMORY = 0.6
+"""Of what is free, that the tensors of a step may take: libraries and the loader take some, too."""
 
 
-def sized(config: RunConfig, *, examples: int, on_cpu: bool, settings: Mapping[str, Any]) -> tuple[RunConfig, str | None]:
+def sized(config: RunConfig, *, examples: int, device: torch.device, settings: Mapping[str, Any]) -> tuple[RunConfig, str | None]:
     """The config with networks of the size that suits, and the reason; as it is where the recipe is another or its networks were replaced.
 
     Args:
         config: of the recipe, with the person's settings.
         examples: to learn from.
-        on_cpu: whether a CPU computes.
+        device: that computes.
         settings: the person's, which stay.
     """
     critic = None if config.critic is None else config.critic.name
-    if config.recipe not in ("auto", "twin") or config.generator.name != "residual_unet" or critic not in ("residual", None):
+    if config.recipe not in ("auto", "twin") or config.generator.name != "residual_unet" or critic not in ("residual", "frozen", None):
         return config, None
-    size = choose(examples=examples, side=config.data.size, on_cpu=on_cpu)
-    chosen = {key: value for key, value in size.settings.items() if key not in settings and (critic or not key.startswith("critic"))}
-    place = "a CPU" if on_cpu else "a GPU"
-    return override(config, chosen), f"{size.name} networks: {examples:,} examples of {config.data.size} px on {place}"
+    on_cpu = device.type == "cpu"
+    wanted = choose(examples=examples, side=config.data.size, on_cpu=on_cpu)
+    smaller = ORDER[ORDER.index(wanted) :]
+    free = free_on(device)
+    for size in (*smaller, *(replace(each, batch=1) for each in smaller[-1:])):
+        chosen = {key: value for key, value in size.settings.items() if key not in settings and (critic or not key.startswith("critic"))}
+        found = override(config, chosen)
+        needed = bytes_of(found) if free is not None else None
+        if free is None or needed is None or needed <= SHARE_OF_MEMORY * free:
+            break
+    reason = f"{size.name} networks: {examples:,} examples of {config.data.size} px on {'a CPU' if on_cpu else 'a GPU'}"
+    return found, f"{reason}{_memory(size, wanted=wanted, needed=needed, free=free)}"
+
+
+def _memory(size: Size, *, wanted: Size, needed: int | None, free: int | None) -> str:
+    """What memory had to do with it."""
+    if needed is None or free is None:
+        return ""
+    there = f"; a step of {size.batch} holds about {format_bytes(needed)}, and {format_bytes(free)} are free"
+    if needed > SHARE_OF_MEMORY * free:
+        return f"{there}: too little, choose a smaller --size"
+    return there if size == wanted else f"{there}, too little for {wanted.name} networks with batches of {wanted.batch}"
+
+
+def bytes_of(config: RunConfig) -> int | None:
+    """The memory of a step between pictures of three channels, by count; None where it cannot be counted."""
+    step = counted(config, channels=(3, 3))
+    return None if step is None else step.memory_bytes
+
+
+def free_on(device: torch.device) -> int | None:
+    """The free memory where it is computed; None where it is not known."""
+    if device.type == "cpu":
+        return free_memory_bytes()
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
 
 
 def choose(*, examples: int, side: int, on_cpu: bool) -> Size:
