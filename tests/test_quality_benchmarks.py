@@ -11,16 +11,20 @@ from benchmarks.quality.faults import FAULTS, tally
 from benchmarks.quality.races import RACES
 from benchmarks.quality.reading import write_page
 from benchmarks.quality.running import Entry
+from benchmarks.quality.shifts import CORRUPTIONS, spoilt
 from pixloom.config import override, parse_settings
+from pixloom.evaluation import Example
 from pixloom.methods.check import check_config
 from pixloom.recipes import recipe
+from pixloom.tasks.base import Shown
 from pixloom.training.monitor import NOT_HELD, NOT_TOGETHER, RULES
 
 ARMS = [(race, arm) for race in RACES for arm in RACES[race].arms]
 
 
 @pytest.mark.parametrize(("race", "arm"), ARMS)
-def test_every_arm_can_be_begun(race, arm):
+def test_every_arm_can_be_begun(race, arm, random_weights, monkeypatch):
+    monkeypatch.setenv("PIXLOOM_WEIGHTS", str(random_weights))
     rules, chosen = RACES[race], RACES[race].arms[arm]
     config = override(recipe(chosen.recipe, size=rules.size), {"data.size": rules.size, **parse_settings(list(chosen.settings))})
     check_config(config, channels=(12, 3))
@@ -58,6 +62,32 @@ def test_the_tally_counts_what_was_seen_and_mended(tmp_path):
     assert found.seen == {"frozen critic": [True], "shuffled pairs": [False]}
     assert found.shares["frozen critic"] == [pytest.approx(1.05)]
     assert found.healthy == [[]]
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_spoilt_example_differs_in_its_source_alone_and_is_always_the_same(name):
+    rng = np.random.default_rng(0)
+    source, target = (rng.integers(0, 255, (24, 20, 1), dtype=np.uint8) for _ in range(2))
+    example = Example("a", Shown(source, target))
+    one, other = spoilt(example, name), spoilt(example, name)
+    assert (one.shown.source == other.shown.source).all()
+    assert (one.shown.target == target).all()
+    assert (one.shown.source != source).mean() > 0.5
+    assert one.shown.source.dtype == np.uint8
+
+
+def test_the_page_says_what_is_lost_elsewhere(tmp_path):
+    for arm, usual, there in (("auto", 0.8, 0.6), ("pix2pix", 0.5, 0.45)):
+        look = {"images": 20, "seconds": 60.0, "figures": {"miou": 0.4, "dice": usual}}
+        record = {
+            **{"race": "shift-stain", "arm": arm, "seed": 0, "title": "t", "size": 64, "images": 20, "processor_minutes": 3.0},
+            **{"data": {"title": "nuclei", "split": "some"}, "judgements": [look], "elsewhere": {"stained": {"dice": there}}},
+        }
+        (tmp_path / f"shift-stain-{arm}-seed0.json").write_text(json.dumps(record), encoding="utf-8")
+    page = write_page(tmp_path, tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| sources, Dice ↑ | auto | pix2pix |" in page
+    assert "| stained | 0.6 (-25 %) | 0.45 (-10 %) |" in page
+    assert "| auto | 20 | 3 | 0.8 | 0.4 |" in page
 
 
 def test_the_page_has_means_and_ranges_of_the_last_look(tmp_path):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from functools import partial
 from pathlib import Path
 
 from benchmarks.tasks import datasets
-from benchmarks.tasks.datasets import DataSet, link
+from benchmarks.tasks.datasets import DataSet, link, sides
 
 
 def facades(data: Path, place: Path, *, count: int) -> Path:
@@ -19,6 +20,19 @@ def facades(data: Path, place: Path, *, count: int) -> Path:
     return place
 
 
+def chase(data: Path, place: Path) -> Path:
+    """Retinas by another camera than DRIVE's, all to be judged."""
+    return sides(data / "chase_db1", place, {"images": "images", "vessels": "vessels"}, is_held_out=lambda number, count: True)
+
+
+def stained(data: Path, place: Path) -> Path:
+    """Stained tissue and its nuclei, all to be judged."""
+    with (data / "dsb2018" / "index.csv").open(encoding="utf-8", newline="") as file:
+        only = {row["file_id"] for row in csv.DictReader(file) if row["kind"] == "color"}
+    folders = {"masks": "masks", "images": "images"}
+    return sides(data / "dsb2018", place, folders, is_held_out=lambda number, count: True, only=only)
+
+
 def some_facades(count: int) -> DataSet:
     """The first so many of them."""
     whole = datasets.DATA_SETS["facades"]
@@ -28,6 +42,9 @@ def some_facades(count: int) -> DataSet:
 DATA_SETS = {
     "bsds500": datasets.DATA_SETS["bsds500"],
     "nuclei": datasets.DATA_SETS["nuclei"],
+    "drive": datasets.DATA_SETS["drive"],
+    "chase": DataSet("CHASE_DB1 (Fraz et al., 2012), retinas and their vessels", "CC BY 4.0, not verified", "20 judged", chase),
+    "stained": DataSet("2018 Data Science Bowl, the stained pictures", "CC0", "91 judged", stained, public=True),
     **{f"facades-{count}": some_facades(count) for count in (25, 50, 100, 200, 300)},
 }
 """By name."""

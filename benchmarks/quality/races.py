@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 
 
@@ -34,7 +34,8 @@ class Race:
         minutes: of one processor core.
         arms: who takes part, by name.
         looks: how often on the way each is judged, the end included.
-        judged: other data that the end is judged on, too, by a name in ``pictures.DATA_SETS``.
+        elsewhere: other data that the end is judged on, too, by a name in ``pictures.DATA_SETS``.
+        spoilt: whether the end is judged on spoilt sources, too, see ``shifts.CORRUPTIONS``.
     """
 
     title: str
@@ -44,11 +45,18 @@ class Race:
     minutes: float
     arms: Mapping[str, Arm]
     looks: int = 1
-    judged: tuple[str, ...] = field(default=())
+    elsewhere: tuple[str, ...] = ()
+    spoilt: bool = False
 
 
 FACADES = ("--task", "synthesize", "--direction", "BtoA")
 """Label map to photo."""
+
+RETINAS = ("--task", "segment", "--source", "images", "--target", "vessels")
+"""Fundus photographs to vessels."""
+
+CELLS = ("--task", "segment", "--source", "images", "--target", "masks")
+"""Microscopy to nuclei."""
 
 NUCLEI = ("--task", "pair", "--source", "masks", "--target", "images")
 """Masks to microscopy."""
@@ -58,6 +66,25 @@ LEAST_SQUARES = Arm("pix2pix", ("losses.adversarial=least-squares",))
 AUTO = Arm("auto")
 RIVALS = {"auto": AUTO, "pix2pix": REFERENCE, "pix2pix, least squares": LEAST_SQUARES}
 """Ours, and the published pix2pix as people run it: U-Net, batch 1, vanilla or least squares, L1 x 100."""
+
+
+BCE = "losses.adversarial=non-saturating"
+AIDS = {
+    "auto": AUTO,
+    "frozen critic": Arm("auto", ("critic.name=frozen",)),
+    "pretrained": Arm("auto", ("training.pretrain_share=0.1",)),
+    "adaptive augmentation": Arm("auto", ("losses.augment_gap=0.1",)),
+    "instance noise": Arm("auto", ("losses.instance_noise=0.1",)),
+    "BCE": Arm("auto", (BCE,)),
+    "BCE and LeCam": Arm("auto", (BCE, "losses.lecam_weight=0.3")),
+}
+"""What is said to help where pictures are few, one at a time; LeCam does not go with relativistic pairing."""
+
+SIZES = {
+    f"width {width}": Arm("auto", (f"generator.options.width={width}", f"critic.options.width={min(32, width)}"))
+    for width in (16, 24, 32, 48)
+}
+"""Of the generator, all else as in ``auto``."""
 
 
 def ablation() -> dict[str, Arm]:
@@ -81,7 +108,7 @@ def ablation() -> dict[str, Arm]:
 
 RACES = {
     "facades-64": Race("label map to facade, equal time", "facades-300", FACADES, 64, 10.0, RIVALS, looks=5),
-    "colorize-64": Race("grey to colour, equal time", "bsds500", ("--task", "colorize"), 64, 10.0, RIVALS, looks=5),
+    "colorize-64": Race("grey to colour, equal time", "bsds500", ("--task", "colorize"), 64, 10.0, RIVALS, looks=5, spoilt=True),
     "facades-128": Race(
         "label map to facade at 128 px: how much longer the published recipe takes",
         "facades-300",
@@ -103,6 +130,28 @@ RACES = {
         )
         for count in (25, 50, 100, 200)
     },
+    "aids-50": Race("label map to facade from 50 pairs, with what is said to help", "facades-50", FACADES, 64, 2.0, AIDS),
+    "sizes-128": Race("label map to facade in 3 minutes, by networks of four sizes", "facades-300", FACADES, 128, 3.0, SIZES),
+    "shift-camera": Race(
+        "retina to vessels, and the same by another camera",
+        "drive",
+        RETINAS,
+        128,
+        4.0,
+        {"auto": AUTO, "pix2pix": REFERENCE},
+        elsewhere=("chase",),
+        spoilt=True,
+    ),
+    "shift-stain": Race(
+        "fluorescent microscopy to nuclei, and the same of stained tissue",
+        "nuclei",
+        CELLS,
+        64,
+        3.0,
+        {"auto": AUTO, "pix2pix": REFERENCE},
+        elsewhere=("stained",),
+        spoilt=True,
+    ),
     "stable-facades": Race("label map to facade, many seeds", "facades-300", FACADES, 64, 1.0, {"auto": AUTO}),
     "stable-colours": Race("grey to colour, many seeds", "bsds500", ("--task", "colorize"), 64, 1.0, {"auto": AUTO}),
     "stable-nuclei": Race("masks to microscopy, many seeds", "nuclei", NUCLEI, 64, 1.0, {"auto": AUTO}),

@@ -20,13 +20,16 @@ SHOWN = {
     "kid_inception768": ("KID x 1000 ↓", 1000.0),
     "psnr": ("PSNR ↑", 1.0),
     "ssim": ("SSIM ↑", 1.0),
+    "dice": ("Dice ↑", 1.0),
+    "miou": ("mIoU ↑", 1.0),
 }
 
 HEAD = """# Quality for time
 
 Made by `python -m benchmarks.quality tables` from the records in
 [benchmarks/results/quality](../benchmarks/results/quality). Every figure is on pictures that were not learnt from, of the model that
-training ended with. Times are wall clock on one thread of a CPU, of which the length of each run is chosen beforehand from measured steps.
+training ended with. The length of a run is chosen beforehand, from steps that were measured while nothing else ran; minutes and seconds are
+those of the processor, of one thread, with all that a run does beside its steps.
 Of several seeds: the mean, and in brackets the least and the largest. KID is on 768 features of the FID network, LPIPS that of SqueezeNet
 where no other is named. None of this was run on a GPU.
 """
@@ -57,6 +60,8 @@ def section(name: str, records: Mapping[str, Sequence[Record]]) -> str:
         for arm, seeds in list(records.items())[: None if len({len(seeds) for seeds in records.values()}) > 1 else 1]
     )
     parts = [f"## {name}: {first['title']}", words + ".", ends(records)]
+    if any(record.get("elsewhere") for seeds in records.values() for record in seeds):
+        parts.append(drops(records))
     if any(len(record["judgements"]) > 1 for seeds in records.values() for record in seeds):
         parts.append(way(records))
     return "\n\n".join(parts) + "\n"
@@ -64,22 +69,24 @@ def section(name: str, records: Mapping[str, Sequence[Record]]) -> str:
 
 def ends(records: Mapping[str, Sequence[Record]]) -> str:
     """The last figures of every arm."""
+    shown = [key for key in SHOWN if key in next(iter(records.values()))[0]["judgements"][-1]["figures"]]
+    bares = [key for key in ("lpips", "kid_inception768", "dice") if key in shown]
     averaged = any("without the average" in record["judgements"][-1] for seeds in records.values() for record in seeds)
     head = [
         "arm",
         "images",
         "minutes",
-        *(title for title, _ in SHOWN.values()),
-        *(["without EMA: LPIPS", "KID x 1000"] if averaged else []),
+        *(SHOWN[key][0] for key in shown),
+        *([f"without EMA: {SHOWN[key][0]}" for key in bares] if averaged else []),
     ]
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     for arm, seeds in records.items():
         last = [record["judgements"][-1] for record in seeds]
-        cells = [_cell([look["figures"][key] * factor for look in last]) for key, (_, factor) in SHOWN.items()]
+        cells = [_cell([look["figures"][key] * factor for look in last]) for key, factor in ((key, SHOWN[key][1]) for key in shown)]
         bare = [look["without the average"] for look in last if "without the average" in look]
         if averaged:
-            cells += [_cell([row[key] * SHOWN[key][1] for row in bare]) for key in ("lpips", "kid_inception768")]
-        minutes = _cell([look["seconds"] / 60 for look in last])
+            cells += [_cell([row[key] * SHOWN[key][1] for row in bare]) for key in bares]
+        minutes = _cell([passed(record, look) / 60 for record, look in zip(seeds, last, strict=True)])
         images = f"{seeds[0]['images']:,}"
         lines.append(f"| {' | '.join([arm, images, minutes, *cells])} |")
     return "\n".join(lines)
@@ -90,9 +97,29 @@ def way(records: Mapping[str, Sequence[Record]]) -> str:
     lines = ["| arm | " + " | ".join(("seconds", "LPIPS", "KID x 1000")) + " |", "| --- | --- | --- | --- |"]
     for arm, seeds in records.items():
         for looks in zip(*(record["judgements"] for record in seeds), strict=False):
-            seconds = f"{np.mean([look['seconds'] for look in looks]):.0f}"
+            seconds = f"{np.mean([passed(record, look) for record, look in zip(seeds, looks, strict=True)]):.0f}"
             cells = [_cell([look["figures"][key] * SHOWN[key][1] for look in looks]) for key in ("lpips", "kid_inception768")]
             lines.append(f"| {' | '.join([arm, seconds, *cells])} |")
+    return "\n".join(lines)
+
+
+def passed(record: Record, look: Mapping[str, Any]) -> float:
+    """Seconds of the processor until a look, by its share of the images; of a run that was stopped in between, those of the clock."""
+    minutes = record.get("processor_minutes")
+    return float(look["seconds"] if minutes is None else 60 * minutes * look["images"] / record["images"])
+
+
+def drops(records: Mapping[str, Sequence[Record]]) -> str:
+    """What is lost on sources unlike those that were learnt from: the figure, and beside it how much worse than on the usual ones."""
+    first = next(iter(records.values()))[0]
+    key = next(key for key in ("dice", "lpips") if key in first["judgements"][-1]["figures"])
+    lines = [f"| sources, {SHOWN[key][0]} | {' | '.join(records)} |", f"| {' | '.join('---' for _ in range(len(records) + 1))} |"]
+    usual = {arm: [record["judgements"][-1]["figures"][key] for record in seeds] for arm, seeds in records.items()}
+    lines.append(f"| as learnt from | {' | '.join(_cell(usual[arm]) for arm in records)} |")
+    for name in first["elsewhere"]:
+        there = {arm: [record["elsewhere"][name][key] for record in seeds] for arm, seeds in records.items()}
+        worse = {arm: 100 * (np.mean(there[arm]) / np.mean(usual[arm]) - 1) for arm in records}
+        lines.append(f"| {name} | {' | '.join(f'{_cell(there[arm])} ({worse[arm]:+.0f} %)' for arm in records)} |")
     return "\n".join(lines)
 
 

@@ -20,13 +20,14 @@ from PIL import Image
 import pixloom
 from benchmarks.quality.pictures import DATA_SETS
 from benchmarks.quality.races import RACES, Arm, Race
+from benchmarks.quality.shifts import CORRUPTIONS, spoilt
 from benchmarks.tasks.running import commit_of, without_places
-from pixloom.config import load_config, parse_settings
+from pixloom.config import DataConfig, load_config, parse_settings
 from pixloom.data.sources import discover
-from pixloom.evaluation import Examples, choose_records, judged, judges_for, open_examples, translated
+from pixloom.evaluation import Example, choose_records, judged, judges_for, open_examples, translated
 from pixloom.inference.translator import Translator
 from pixloom.metrics.features import LPIPS
-from pixloom.metrics.judging import judge
+from pixloom.metrics.judging import Judged, Verdict, judge
 from pixloom.training.engine import Engine
 from pixloom.training.history import read
 from pixloom.training.plan import make_plan
@@ -164,10 +165,11 @@ def described(entry: Entry, places: Places, *, folder: Path, images: int) -> dic
     config = load_config(folder / "config.yaml")
     model = Translator.from_pretrained(folder / "model-last", runtime="torch")
     _, records = choose_records(discover(config.data, paired=model.task.needs_pairs), split="val")
-    jury = Jury(places, open_examples(records, task=model.task, size=race.size), model)
+    jury = Jury(places, list(open_examples(records, task=model.task, size=race.size)), model)
     *former, last = sorted(list_checkpoints(folder / "checkpoints"))
     judgements = [*(jury.of(read_checkpoint(path)) for path in former), jury.of(read_checkpoint(last), both=True)]
     jury.draw(folder / "shown.png")
+    elsewhere = shifted(race, places, jury, data=config.data)  # of the weights that the last look left in place
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     processor = [line.split() for line in (folder / "processor_seconds.txt").read_text(encoding="utf-8").splitlines()]
     data_set = DATA_SETS[race.data]
@@ -187,6 +189,7 @@ def described(entry: Entry, places: Places, *, folder: Path, images: int) -> dic
         "data": {"name": race.data, "title": data_set.title, "split": data_set.split, "judged": len(records)},
         "parameters": sum(parameter.numel() for parameter in model.generator.parameters()),
         "judgements": judgements,
+        "elsewhere": elsewhere,
         "alarms": [
             {"alarm": event["alarm"], "images": event["images"]}
             for event in read(folder / "history.jsonl")
@@ -204,13 +207,27 @@ def described(entry: Entry, places: Places, *, folder: Path, images: int) -> dic
     }
 
 
+def shifted(race: Race, places: Places, jury: Jury, *, data: DataConfig) -> dict[str, dict[str, float]]:
+    """What the model is worth on sources unlike those that it learnt from: metric -> mean, by what is different."""
+    found: dict[str, dict[str, float]] = {}
+    if race.spoilt:
+        for name in CORRUPTIONS:
+            found[name], *_ = jury.of_examples([spoilt(example, name) for example in jury.examples], real=jury.real)
+    for name in race.elsewhere:
+        place = DATA_SETS[name].prepare(places.pictures, places.out / "data" / name)
+        listing = discover(data.model_copy(update={"path": str(place)}), paired=jury.model.task.needs_pairs)
+        examples = open_examples(listing.splits["val"], task=jury.model.task, size=race.size)
+        found[DATA_SETS[name].title], *_ = jury.of_examples(list(examples), real=None)
+    return found
+
+
 class Jury:
     """Judges checkpoints of one run on held-out pictures."""
 
-    def __init__(self, places: Places, examples: Examples, model: Translator) -> None:
+    def __init__(self, places: Places, examples: Sequence[Example], model: Translator) -> None:
         self.examples, self.model = examples, model
         self.judges = judges_for(model.task, weights=places.weights, features="inception-768")
-        self.alex = LPIPS(net="alex", folder=places.weights)
+        self.alex = LPIPS(net="alex", folder=places.weights) if self.judges.lpips else None
         self.real: torch.Tensor | None = None
         self.floors: dict[str, float] = {}
         self.strips: list[np.ndarray] = []
@@ -224,18 +241,26 @@ class Jury:
             found["without the average"] = self.figures(checkpoint, "generator")
         return found | {"figures": self.figures(checkpoint, "ema" if "ema" in there else "generator")}
 
-    @torch.no_grad()
     def figures(self, checkpoint: Checkpoint, network: str) -> dict[str, float]:
-        """Metric -> mean."""
+        """Metric -> mean, on the held-out pictures."""
         restore_module(self.model.generator, checkpoint, network)
-        pairs = [judged(example, translated(self.model, example.shown), task=self.model.task) for example in self.examples]
-        verdict = judge(iter(pairs), judges=self.judges, real=self.real)
+        found, pairs, verdict = self.of_examples(self.examples, real=self.real)
         self.real, self.floors = verdict.real, dict(verdict.floors) or self.floors
         self.strips = [
             np.concatenate([_eight_bit(pair.prediction), _eight_bit(pair.target)]) for pair in pairs[:: max(1, len(pairs) // SHOWN)]
         ]
-        alex = [float(self.alex(pair.prediction[None], pair.target[None])) for pair in pairs]
-        return {name: round(estimate.mean, 6) for name, estimate in verdict.means.items()} | {"lpips_alex": round(float(np.mean(alex)), 6)}
+        return found
+
+    @torch.no_grad()
+    def of_examples(self, examples: Sequence[Example], *, real: torch.Tensor | None) -> tuple[dict[str, float], list[Judged], Verdict]:
+        """Metric -> mean, of the weights that the model has; features of the same real pictures may be known already."""
+        pairs = [judged(example, translated(self.model, example.shown), task=self.model.task) for example in examples]
+        verdict = judge(iter(pairs), judges=self.judges, real=real, summary=self.model.task.totals)
+        figures = {name: round(estimate.mean, 6) for name, estimate in verdict.means.items()}
+        if self.alex:
+            alex = [float(self.alex(pair.prediction[None], pair.target[None])) for pair in pairs]
+            figures["lpips_alex"] = round(float(np.mean(alex)), 6)
+        return figures, pairs, verdict
 
     def draw(self, path: Path) -> None:
         """The last translations above their targets."""
