@@ -19,8 +19,8 @@ from pixloom.nets.layers import initialize
 from pixloom.recipes import recipe
 from pixloom.training.api import resume, train
 from pixloom.training.state import list_checkpoints
-from tests.playing import wake
-from tests.tiny import write_pairs
+from playing import wake
+from tiny import write_pairs
 
 OWN = {"layers": 2, "width": 4, "heads": 8}
 

@@ -22,6 +22,7 @@ from pixloom.training import examiner, session
 from pixloom.training.api import resume, train
 from pixloom.training.autopilot import MOST, adapted, remedy
 from pixloom.training.examiner import signs_of
+from pixloom.training.folder import RunFolder
 from pixloom.training.history import read
 from pixloom.training.learner import Learner
 from pixloom.training.monitor import NOT_FINITE, NOT_TOGETHER, RULES, Alarm, Setting, alarms, at_the_start, first_evidence
@@ -274,6 +275,30 @@ def test_looking_changes_nothing(related, tmp_path, often, monkeypatch, no_weigh
     monkeypatch.setattr(examiner, "IMAGES_PER_PICTURE", 10_000)
     train(config, out=tmp_path / "alone", quiet=True)
     assert weights_of(tmp_path / "watched") == weights_of(tmp_path / "alone")
+
+
+def test_an_alarm_on_pictures_shows_them_and_drawing_changes_nothing(related, tmp_path, often, monkeypatch, no_weights):
+    names = sorted((related / "B").glob("*.png"))
+    contents = [path.read_bytes() for path in names]
+    for place, path in enumerate(names):
+        path.write_bytes(contents[(place + 7) % len(names)])
+    train(game(related), out=tmp_path / "shown", quiet=True)
+    (rung,) = (entry for entry in events(tmp_path / "shown", "alarm") if entry["alarm"] == NOT_TOGETHER)
+    assert rung["picture"] == "alarms/000000000-pairs-do-not-belong-together.png"
+    assert Image.open(tmp_path / "shown" / rung["picture"]).width > 3 * 16
+    assert 'alt="sources, outputs and targets"' in (tmp_path / "shown" / "report.html").read_text(encoding="utf-8")
+    monkeypatch.setattr(session, "shows", lambda alarm: False)
+    train(game(related), out=tmp_path / "told", quiet=True)
+    assert weights_of(tmp_path / "shown") == weights_of(tmp_path / "told")
+    assert not (tmp_path / "told" / "alarms").exists()
+
+
+def test_pictures_of_a_time_that_the_run_went_back_on_are_gone(tmp_path):
+    for name in ("alarms/000000000-a.png", "alarms/000000040-outputs-are-noisy.png", "samples/000000040.png", "alarms/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    RunFolder(tmp_path).forget_after(16)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")) == ["alarms/000000000-a.png", "alarms/notes.txt"]
 
 
 def test_a_frozen_critic_rings_and_the_autopilot_thaws_it(related, tmp_path, often, no_weights):

@@ -53,6 +53,11 @@ class RunFolder:
         return self.root / "samples"
 
     @property
+    def alarms(self) -> Path:
+        """Pictures that show what an alarm is about."""
+        return self.root / "alarms"
+
+    @property
     def model(self) -> Path:
         """The best model so far by the validation metric."""
         return self.root / "model"
@@ -98,9 +103,10 @@ class RunFolder:
         write_text(self.root / "environment.json", json.dumps(environment, indent=1, ensure_ascii=False))
 
     def forget_after(self, images: int) -> None:
-        """Remove the previews of a time that the run has gone back on."""
-        for path in self.samples.glob("[0-9]*.png"):
-            if path.stem.isdecimal() and int(path.stem) > images:
+        """Remove the pictures of a time that the run has gone back on."""
+        for path in (*self.samples.glob("[0-9]*.png"), *self.alarms.glob("[0-9]*.png")):
+            number = path.stem.partition("-")[0]
+            if number.isdecimal() and int(number) > images:
                 path.unlink(missing_ok=True)
 
     def open(self) -> RunConfig:

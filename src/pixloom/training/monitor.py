@@ -96,12 +96,14 @@ class Rule:
         see: finds the evidence.
         remedies: what helps.
         hides: whether it makes the rules after it meaningless.
+        shown: whether a picture of sources, outputs and targets shows it.
     """
 
     when: str
     see: See
     remedies: tuple[str, ...]
     hides: bool = False
+    shown: bool = False
 
 
 def alarms(signs: Sequence[Signs], setting: Setting) -> list[Alarm]:
@@ -123,6 +125,15 @@ def alarms(signs: Sequence[Signs], setting: Setting) -> list[Alarm]:
             if rule.hides:
                 break
     return found
+
+
+def shows(alarm: Alarm) -> bool:
+    """Whether a picture of sources, outputs and targets shows what it is about.
+
+    >>> shows(Alarm("outputs have a grid", 0, "", ())), shows(Alarm("the critic wins", 0, "", ()))
+    (True, False)
+    """
+    return alarm.name == NOT_TOGETHER or (alarm.name in RULES and RULES[alarm.name].shown)
 
 
 def first_evidence(alarm: Alarm, signs: Sequence[Signs], setting: Setting) -> int:
@@ -248,6 +259,7 @@ RULES: dict[str, Rule] = {
         _says_nothing,
         ("look at the sources with pixloom inspect --preview",),
         hides=True,
+        shown=True,
     ),
     "weights move too fast": Rule(
         "an update moves a network's weights by more than a fifth of their size", _too_fast, ("a tenth of the learning rates",)
@@ -257,6 +269,7 @@ RULES: dict[str, Rule] = {
         _saturated,
         ("a tenth of the learning rates", "training.clip_norm=1"),
         hides=True,
+        shown=True,
     ),
     "the critic stands still": Rule(
         "an update moves its weights by less than a millionth of their size",
@@ -294,27 +307,34 @@ RULES: dict[str, Rule] = {
         "outputs differ from source to source by less than 5 % of what targets do, while sources differ",
         _collapsed,
         ("a tenth of the learning rates", "losses.pixel_weight up"),
+        shown=True,
     ),
     "noise changes nothing": Rule(
         "two draws of z change less than 1 % of what targets differ by", _one_answer, ("losses.mode_seeking_weight=1", "--recipe bicycle")
     ),
     "outputs are noisy": Rule(
-        "the finest octave has five times the power that it has in targets", _noisy, ("losses.pixel_weight up", "a longer run")
+        "the finest octave has five times the power that it has in targets",
+        _noisy,
+        ("losses.pixel_weight up", "a longer run"),
+        shown=True,
     ),
     "outputs have a grid": Rule(
         "periods of 2, 4 or 8 pixels stand out by 10 dB more than in targets",
         _grid,
         ("generator.name=residual_unet, which has low-pass filters",),
+        shown=True,
     ),
     "outputs are blurred": Rule(
         "in the second half of a run: the finest octave has less than a tenth of the power that it has in targets",
         _blurred,
         ("losses.adversarial_weight up", "losses.pixel_weight down"),
+        shown=True,
     ),
     "pictures are known by heart": Rule(
         "the error on held-out pictures is twice that on pictures that are learnt from",
         _known_by_heart,
         ("more pictures", "losses.augment up", "a shorter run"),
+        shown=True,
     ),
 }
 """Every alarm by name."""

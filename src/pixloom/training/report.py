@@ -46,6 +46,7 @@ _NOT_METRICS = ("images", "kind", "elapsed_seconds", "protocol", "count")
 class Run:
     """What the files of a run folder say."""
 
+    folder: Path
     name: str
     final: bool
     config_text: str
@@ -99,6 +100,7 @@ def read_run(run_folder: Path, *, final: bool) -> Run:
     record = run_folder / "history.jsonl"
     config_text = _text(run_folder / "config.yaml")
     return Run(
+        folder=run_folder,
         name=run_folder.resolve().name,
         final=final,
         config_text=config_text,
@@ -227,12 +229,20 @@ def _alarms(run: Run) -> str:
     rung = [entry for entry in run.of_kind("event") if entry.get("event") in ("alarm", "autopilot")]
     rows = "".join(
         f"<tr><td>{entry['images']:,}</td><td><b>{escape(str(entry.get('alarm', 'autopilot')))}</b></td>"
-        f"<td>{escape(str(entry.get('evidence', entry.get('message', ''))))}</td>"
+        f"<td>{escape(str(entry.get('evidence', entry.get('message', ''))))}{_shown(run.folder, entry)}</td>"
         f"<td>{escape(', or '.join(map(str, _list(entry.get('remedies')))))}</td></tr>"
         for entry in rung
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("images", "alarm", "evidence", "what to do"))
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>' if rows else ""
+
+
+def _shown(folder: Path, entry: Entry) -> str:
+    """The picture of an alarm, folded away; nothing where it has none, or the file is damaged or elsewhere."""
+    name = str(entry.get("picture", ""))
+    if not re.fullmatch(r"alarms/[0-9]+(-[a-z]+)+\.png", name) or not (encoded := _grid(folder / name)):
+        return ""
+    return _folded("Picture", f'<img class="grid" alt="sources, outputs and targets" src="data:image/jpeg;base64,{encoded}">')
 
 
 def _card(name: str, value: str, note: str) -> str:

@@ -28,7 +28,7 @@ from pixloom.training.folder import RunFolder, describe_environment, describe_ma
 from pixloom.training.history import Entry, History, read, truncate_after
 from pixloom.training.learner import Learner
 from pixloom.training.lookover import look_over
-from pixloom.training.monitor import NOT_FINITE, RULES, Alarm, Setting, alarms, first_evidence
+from pixloom.training.monitor import NOT_FINITE, RULES, Alarm, Setting, alarms, first_evidence, shows
 from pixloom.training.plan import Plan, digest, load_examples, load_pictures
 from pixloom.training.report import write_report
 from pixloom.training.schedule import interval, size_at, stage_ends
@@ -442,9 +442,13 @@ class Session:
         if not self.engine.is_main:
             return
         place = {"images": progress.images, "elapsed_seconds": progress.elapsed_seconds}
-        told = {"alarm": alarm.name, "evidence": alarm.evidence, "remedies": list(alarm.remedies)}
+        told: dict[str, Any] = {"alarm": alarm.name, "evidence": alarm.evidence, "remedies": list(alarm.remedies)}
+        if shows(alarm):
+            with heap_as_usual():
+                told["picture"] = self.watch.alarm(alarm, self.learner.generator)
         self.history.append("event", **place, event="alarm", message=alarm.sentence, **told)  # type: ignore[arg-type]
-        self.status.message(alarm.sentence)
+        seen = f" (picture: {self.folder.root / told['picture']})" if "picture" in told else ""
+        self.status.message(alarm.sentence + seen)
 
     def _preview(self, progress: Progress) -> None:
         if self.engine.is_main:

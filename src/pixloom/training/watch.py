@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -30,6 +31,7 @@ from pixloom.metrics.judging import Judges, higher_is_better, judge
 from pixloom.modelfile import ModelDescription, describe_generator, save_model
 from pixloom.tasks import Task
 from pixloom.training.folder import RunFolder
+from pixloom.training.monitor import Alarm
 from pixloom.training.plan import Plan
 from pixloom.training.samples import preview_grid
 from pixloom.training.state import Progress
@@ -67,6 +69,18 @@ class Watch:
 
     def preview(self, generator: nn.Module, progress: Progress) -> np.ndarray:
         """Write the grid of the same few pictures (source, output, target) and return it."""
+        grid = self.grid(generator)
+        _write_picture(self.folder.samples / f"{progress.images:09d}.png", grid)
+        return grid
+
+    def alarm(self, alarm: Alarm, generator: nn.Module) -> str:
+        """Write the same grid as the evidence of an alarm, and give its path within the run folder."""
+        path = self.folder.alarms / f"{alarm.images:09d}-{'-'.join(re.findall('[a-z]+', alarm.name))}.png"
+        _write_picture(path, self.grid(generator))
+        return path.relative_to(self.folder.root).as_posix()
+
+    def grid(self, generator: nn.Module) -> np.ndarray:
+        """The same few pictures every time: source, output, target."""
         if self._preview_examples is None:
             chosen = (example for records in (self.plan.validation, self.plan.train) for example in self._examples(_spread(records)))
             self._preview_examples = [example for _, example in zip(range(PREVIEW_ROWS), chosen, strict=False)]
@@ -75,11 +89,7 @@ class Watch:
             [example.shown.source_beside, translated(translator, example.shown).pixels, example.shown.target]
             for example in self._preview_examples
         ]
-        grid = preview_grid([[_eight_bit(pixels) for pixels in row] for row in rows], labels=("source", "output", "target"))
-        stream = io.BytesIO()
-        Image.fromarray(grid).save(stream, format="PNG")
-        write_bytes(self.folder.samples / f"{progress.images:09d}.png", stream.getvalue())
-        return grid
+        return preview_grid([[_eight_bit(pixels) for pixels in row] for row in rows], labels=("source", "output", "target"))
 
     def validate(self, generator: nn.Module) -> tuple[dict[str, float], float | None]:
         """Means over the validation pictures, and the value that chooses the best model (None without validation pictures)."""
@@ -224,6 +234,12 @@ def choose_metric(name: str, *, judges: Judges, task: Task) -> str:
 def _spread(records: tuple[Record, ...]) -> tuple[Record, ...]:
     """A few records from all over a split, more than are shown, as some may be bad."""
     return records[:: max(1, len(records) // (4 * PREVIEW_ROWS))]
+
+
+def _write_picture(path: Path, pixels: np.ndarray) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG")
+    write_bytes(path, stream.getvalue())
 
 
 def _eight_bit(pixels: np.ndarray) -> np.ndarray:
