@@ -239,13 +239,38 @@ def translate(
 def export(
     model: Annotated[Path, typer.Argument(help="A model folder or a run folder.")],
     *,
-    out: Annotated[Path | None, typer.Option(help="The .onnx file; else model.onnx in the model folder, where translate finds it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file; else model.onnx in the model folder, where translate finds it.")] = None,
+    format: Annotated[str, typer.Option(help="onnx, or junyanz: latest_net_G.pth as pytorch-CycleGAN-and-pix2pix loads it.")] = "onnx",
     overwrite: Overwrite = False,
 ) -> None:
     """Write a model as one ONNX file, check it against torch, and measure which runtime translates fastest with it here."""
     from pixloom.cli import use
 
-    use.export(model, out=out, overwrite=overwrite)
+    use.export(model, out=out, file_format=format, overwrite=overwrite)
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="Weights of another program (.pth, .pt, .ckpt, .safetensors), or the peer's folder checkpoints/NAME.")
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="The model folder to make.")],
+    family: Annotated[str | None, typer.Option("--as", help="Which kind of network it is, where several are possible.")] = None,
+    part: Annotated[str | None, typer.Option(help="Which of several networks in the file, by its key.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="Classes or attributes that steer it, in its program's order; several with commas.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="What the file does not tell: task.name, task.direction, size, inference.statistics ..."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Take in a generator that another program trained: recognised by its tensors, loaded strictly, nothing executed."""
+    from pixloom.cli import use
+
+    use.import_(file, out=out, family=family, part=part, names=_names(name), settings=settings or [], overwrite=overwrite)
 
 
 @app.command()

@@ -153,8 +153,28 @@ def _check_samples(samples: int, translator: Any) -> None:
         )
 
 
-def export(model: Path, *, out: Path | None, overwrite: bool) -> None:
+def import_(
+    file: Path, *, out: Path, family: str | None, part: str | None, names: Sequence[str], settings: Sequence[str], overwrite: bool
+) -> None:
+    """Take in a model of another program and say what it is."""
+    from pixloom.config import parse_settings
+    from pixloom.importers import FAMILIES, import_model
+
+    said = parse_settings(list(settings))
+    found = import_model(file, out=out, family=family, part=part, settings=said, names=tuple(names), overwrite=overwrite)
+    options = found.description.generator.options
+    where = f" (part '{found.part}')" if found.part else ""
+    typer.echo(f"{FAMILIES[found.family].title}{where}: {options['source_channels']} channels to {options['target_channels']}")
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"wrote {found.folder}; use it: pixloom translate {found.folder} PICTURES --out FOLDER")
+
+
+def export(model: Path, *, out: Path | None, file_format: str, overwrite: bool) -> None:
     """Export a model and say how far and how fast its translations are."""
+    if file_format != "onnx":
+        _export_peer(model, out=out, file_format=file_format, overwrite=overwrite)
+        return
     from pixloom.inference.choice import find_model, is_exported, is_measured
 
     folder = find_model(model)
@@ -178,6 +198,20 @@ def export(model: Path, *, out: Path | None, overwrite: bool) -> None:
             f"pictures of a single colour differ by up to {flat:.1e}: of those this network makes little but rounding, in torch as well"
         )
     _print_seconds(exported.seconds, what=f"a picture of {exported.sizes[0][1]} x {exported.sizes[0][0]} pixels")
+
+
+def _export_peer(model: Path, *, out: Path | None, file_format: str, overwrite: bool) -> None:
+    from pixloom.errors import nearest
+    from pixloom.importers.back import FORMATS, export_weights
+    from pixloom.inference.choice import find_model
+
+    if file_format not in FORMATS:
+        raise ConfigError(f"there is no format '{file_format}'", fix=nearest(file_format, ("onnx", *FORMATS)))
+    if out is None:
+        raise ConfigError("a file for another program needs a place", fix="--out checkpoints/NAME/latest_net_G.pth")
+    written = export_weights(find_model(model), out=out, overwrite=overwrite)
+    typer.echo(f"wrote {written.path} ({written.path.stat().st_size / 2**20:.1f} MiB)")
+    typer.echo(f"with: {written.options}")
 
 
 def _print_seconds(seconds: Mapping[str, float], *, what: str) -> None:

@@ -1,0 +1,249 @@
+"""Models of other programs, taken in: recognised by the names and shapes of their tensors, loaded strictly or refused.
+
+Nothing in a file is executed, and nothing is guessed: what names and shapes leave open is asked for, what is assumed is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pixloom.conditions import build_conditions
+from pixloom.config import InferenceConfig, NetworkConfig, TaskConfig
+from pixloom.errors import ConfigError, ModelError, OutputError, PixloomError, nearest
+from pixloom.files import checksum
+from pixloom.importers import junyanz
+from pixloom.importers.base import Family, Found
+from pixloom.importers.foreign import AVERAGED, State, read_parts, taken_apart
+from pixloom.importers.options import read_options
+from pixloom.modelfile import ModelDescription, save_model
+from pixloom.nets import build
+
+__all__ = ["FAMILIES", "Imported", "import_critic", "import_model"]
+
+FAMILIES: dict[str, Family] = {
+    "unet": Family("the U-Net of pytorch-CycleGAN-and-pix2pix", junyanz.unet),
+    "resnet": Family("the residual generator of pytorch-CycleGAN-and-pix2pix, CUT and pix2pixHD", junyanz.resnet),
+    "patch": Family("the PatchGAN critic of pytorch-CycleGAN-and-pix2pix and CUT", junyanz.patch_critic),
+    "pixel": Family("the 1x1 critic of pytorch-CycleGAN-and-pix2pix", junyanz.pixel_critic),
+}
+"""What is recognised, by the name that ``--as`` takes; each generator's tensors are strictly those of its network."""
+
+SETTINGS = ("task.name", "task.direction", "task.options", "inference.statistics", "inference.dropout", "generator.options.dropout", "size")
+"""What people may say of a model that its file does not tell."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was taken in.
+
+    Attributes:
+        folder: the model.
+        family: in :data:`FAMILIES`.
+        part: under which key the network lay in the file; "" where there was but one.
+        description: of the model.
+        notes: what was assumed, and what did not come along.
+    """
+
+    folder: Path
+    family: str
+    part: str
+    description: ModelDescription
+    notes: tuple[str, ...]
+
+
+def import_model(
+    file: str | Path,
+    *,
+    out: str | Path,
+    family: str | None = None,
+    part: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    names: tuple[str, ...] = (),
+    overwrite: bool = False,
+) -> Imported:
+    """Take in a generator from a file of weights of another program, and write it as a model folder.
+
+    Args:
+        file: ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors``; or the folder ``checkpoints/NAME`` of pytorch-CycleGAN-and-pix2pix, of which
+            the latest generator is taken, both of a CycleGAN.
+        out: the model folder.
+        family: a name in :data:`FAMILIES`, where several are possible.
+        part: which of several networks in the file, by its key.
+        settings: what the file does not tell, by dotted name (:data:`SETTINGS`).
+        names: of the classes or attributes that steer it, in the order of its program.
+        overwrite: whether an existing model is replaced.
+
+    Raises:
+        ConfigError: an unknown family, part or setting.
+        ModelError: no such file, a damaged one, one that would have to be executed, none of these networks, or more than one.
+        OutputError: the folder exists already, or cannot be written.
+    """
+    place, target = Path(file).expanduser(), Path(out)
+    if target.exists() and not overwrite:
+        raise OutputError("there is something here already", where=target, fix="choose another --out, or replace it with --overwrite")
+    path, back = _of_folder(place) if place.is_dir() else (place, None)
+    generator, found, where = _network(path, role="generator", family=family, part=part)
+    description, notes = _described(found, path, family=where[0], settings=dict(settings or {}), names=names)
+    returning = None
+    if back is not None:
+        other, found_back, _ = _network(back, role="generator", family=family, part=part)
+        about, _ = _described(found_back, back, family=where[0], settings={"task.direction": "BtoA"}, names=names)
+        returning = other, about
+    save_model(target, generator=generator, description=description, back=returning)
+    return Imported(target, *where, description, notes)
+
+
+def import_critic(file: str | Path, *, family: str | None = None, part: str | None = None) -> nn.Module:
+    """A critic from a file of weights of another program; the arguments and errors are those of :func:`import_model`."""
+    network, *_ = _network(Path(file).expanduser(), role="critic", family=family, part=part)
+    return network.train()
+
+
+def _network(path: Path, *, role: str, family: str | None, part: str | None) -> tuple[nn.Module, Found, tuple[str, str]]:
+    """The network, what is known of it, and its family and part."""
+    if family is not None and family not in FAMILIES:
+        raise ConfigError(f"there is no family '{family}' of models", fix=nearest(family, FAMILIES))
+    parts = read_parts(path)
+    if part is not None and part not in parts:
+        raise ConfigError(f"there is no part '{part}' in this file", where=path, fix=nearest(part, parts))
+    chosen = parts if part is None else {part: parts[part]}
+    found = _recognised(chosen, role=role, family=family, where=path)
+    if not found and part is None:
+        split = {f"{key}.{name}".lstrip("."): state for key, whole in parts.items() for name, state in taken_apart(whole).items()}
+        found = _recognised(split, role=role, family=family, where=path)
+    if not found:
+        known = "\n    ".join(f"{name}: {each.title}" for name, each in FAMILIES.items())
+        shown = ", ".join(list(next(iter(parts.values())))[:3])
+        raise ModelError(
+            f"there is no {role} in this file that is known here" if family is None else f"this file holds no '{family}' {role}",
+            where=path,
+            why=f"its tensors are named {shown} ...",
+            fix=f"these are known:\n    {known}",
+        )
+    averaged = [each for each in found if each[1].rpartition(".")[2] in AVERAGED]
+    if len(found) > 1 and len(averaged) == 1:
+        found = averaged
+    if len(found) > 1:
+        words = ", ".join(f"{name} in '{key}'" if key else name for name, key, _ in found)
+        raise ModelError("there is more than one network in this file", where=path, why=words, fix="choose with --part KEY, or --as FAMILY")
+    ((name, key, one),) = found
+    return _loaded(one, where=path), one, (name, key)
+
+
+def _recognised(parts: Mapping[str, State], *, role: str, family: str | None, where: Path) -> list[tuple[str, str, Found]]:
+    """(family, part, what it is) of everything that is recognised."""
+    rows = []
+    for key, state in parts.items():
+        for name, known in FAMILIES.items():
+            if family not in (None, name):
+                continue
+            try:
+                found = known.recognise(state)
+            except PixloomError as error:
+                raise ModelError(f"this looks like {known.title}, but {error.what}", where=where, why=error.why, fix=error.fix) from error
+            except (KeyError, IndexError, ValueError) as error:
+                why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+                raise ModelError(f"this looks like {known.title}, but is not whole", where=where, why=why, fix="fetch it again") from error
+            if found is not None and found.role == role:
+                rows.append((name, key, found))
+    return rows
+
+
+def _loaded(found: Found, *, where: Path) -> nn.Module:
+    """The network with exactly these tensors."""
+    with torch.device("meta"):
+        network = build(found.name, found.options)
+    try:
+        network.load_state_dict({name: tensor.contiguous() for name, tensor in found.state.items()}, strict=True, assign=True)
+    except RuntimeError as error:
+        lines = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise ModelError("the tensors are not those of the network that they seem to be of", where=where, why=lines) from error
+    return network.eval()
+
+
+def _described(
+    found: Found, path: Path, *, family: str, settings: dict[str, Any], names: tuple[str, ...]
+) -> tuple[ModelDescription, tuple[str, ...]]:
+    """The description of a model, from the network, the peer's options beside it, and what people said."""
+    for key in settings:
+        if key not in SETTINGS and not key.startswith("task.options."):
+            raise ConfigError(f"'{key}' is nothing that can be said of a model that is imported", fix=nearest(key, SETTINGS))
+    beside = read_options(path)
+    said = {**beside.settings, **settings}
+    options = dict(found.options)
+    if "generator.options.dropout" in said and found.name == "unet":  # of all others the names tell
+        options["dropout"] = float(said["generator.options.dropout"])
+    named = {name.removeprefix("task.options."): value for name, value in said.items() if name.startswith("task.options.")}
+    task = TaskConfig(
+        name=said.get("task.name", found.task["name"]),
+        direction=said.get("task.direction"),
+        options={**found.task.get("options", {}), **said.get("task.options", {}), **named},
+    )
+    inference = found.inference.model_copy(
+        update={key.partition(".")[2]: value for key, value in said.items() if key.startswith("inference.")}
+    )
+    conditions = {kind: {**given, **({"names": list(names)} if names else {})} for kind, given in found.conditions.items()}
+    _check_names(conditions, names, widths=options.get("conditions", {}))
+    notes = (*found.notes, *beside.notes)
+    facts = {
+        "imported": {
+            "from": path.name,
+            "sha256": checksum(path),
+            "family": FAMILIES[family].title,
+            **({"notes": "; ".join(notes)} if notes else {}),
+        }
+    }
+    return (
+        ModelDescription(
+            task=task,
+            generator=NetworkConfig(name=found.name, options=options),
+            inference=InferenceConfig(**inference.model_dump()),
+            size=int(said.get("size", found.size)),
+            recipe=f"imported-{family}",
+            conditions=conditions,
+            facts=facts,
+        ),
+        notes,
+    )
+
+
+def _check_names(conditions: Mapping[str, Mapping[str, Any]], names: tuple[str, ...], *, widths: Mapping[str, int]) -> None:
+    """That what steers a model has its names.
+
+    Raises:
+        ConfigError: they are missing, too many or too few, or steer nothing.
+    """
+    if names and not conditions:
+        raise ConfigError("--names would have no effect", why="nothing steers this model", fix="leave it out")
+    for kind in conditions:
+        if kind in widths and len(conditions[kind].get("names", ())) != widths[kind]:
+            raise ConfigError(
+                f"the model is steered by {widths[kind]} names, and {len(conditions[kind].get('names', ()))} are given",
+                fix=f"--names with {widths[kind]} names, separated by commas, in the order in which its program has them",
+            )
+    build_conditions(dict(conditions), dropout=0.0)
+
+
+def _of_folder(folder: Path) -> tuple[Path, Path | None]:
+    """The generator in ``checkpoints/NAME``, and where there are two the one that translates back.
+
+    Raises:
+        ModelError: there is none.
+    """
+    one, there, back = (folder / f"latest_net_{name}.pth" for name in ("G", "G_A", "G_B"))
+    if one.is_file():
+        return one, None
+    if there.is_file():
+        return there, back if back.is_file() else None
+    raise ModelError(
+        "there is no generator in this folder",
+        where=folder,
+        why="neither latest_net_G.pth nor latest_net_G_A.pth is in it",
+        fix="give the file of weights itself",
+    )

@@ -1,0 +1,117 @@
+"""Files of weights that other programs wrote: read without executing anything in them, and taken apart into networks."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from pixloom.errors import ModelError
+
+State = dict[str, Tensor]
+"""Tensors by their names in the network that they belong to."""
+
+SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".pkl", ".bin")
+"""Of files that weights are kept in."""
+
+WRAPPERS = ("module.", "_orig_mod.")
+"""What ``DataParallel`` and ``torch.compile`` put before every name."""
+
+AVERAGED = ("params_ema", "g_ema", "nets_ema", "ema", "state_dict_ema", "model_ema")
+"""Parts that hold averaged weights, which are better than those beside them."""
+
+_MOST_DEPTH = 4  # of dictionaries in dictionaries
+_LEAST_SHARED = 2  # networks that a flat file must hold before it is taken apart by the beginnings of its names
+
+
+def read_parts(path: Path) -> dict[str, State]:
+    """The networks in a file, by the keys under which they lie; a file of nothing but one network has the key "".
+
+    Only tensors are taken; numbers and texts beside them are passed over. Names lose what wrappers put before them.
+
+    Raises:
+        ModelError: the file is missing or damaged, holds objects that would have to be executed, or no weights.
+    """
+    parts = {key: _unwrapped(state) for key, state in _states(_read(path))}
+    parts = {key: state for key, state in parts.items() if state}
+    if not parts:
+        raise ModelError(
+            "there are no weights in this file", where=path, fix="give a file that was saved with torch.save(net.state_dict(), ...)"
+        )
+    return parts
+
+
+def taken_apart(state: State) -> dict[str, State]:
+    """The networks of a flat file by the beginnings of their names, as Lightning saves them: netG.model.1.weight, netD.model.0.weight."""
+    parts: dict[str, State] = {}
+    for name, tensor in state.items():
+        first, _, rest = name.partition(".")
+        parts.setdefault(first, {})[rest] = tensor
+    return parts if len(parts) >= _LEAST_SHARED and all("" not in part for part in parts.values()) else {}
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise ModelError("there is no such file", where=path, fix="give a file of weights (.pth, .pt, .ckpt or .safetensors)")
+    why = None
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the protocol of foreign pickles; what cannot be read is an error anyway
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        why = _told(error)
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        KeyError,
+        IndexError,
+        MemoryError,
+        SafetensorError,
+    ) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError("this is no file of weights, or a damaged one", where=path, why=reason[:300], fix="fetch it again") from error
+    raise ModelError(
+        "the file holds more than weights, and would have to be executed to be read",
+        where=path,
+        why=why,
+        fix="in the program that wrote it: torch.save(network.state_dict(), 'weights.pth')",
+    )
+
+
+def _told(error: BaseException) -> str:
+    """What the restricted loader did not take, without its advice to switch the restriction off."""
+    named = re.search(r"GLOBAL ([\w.]+)|(?:class|function) ([\w.]+)|instruction[s]? ([\w.]+)", str(error))
+    return f"it asks for {next(filter(None, named.groups()))}" if named else "the restricted loader refuses it"
+
+
+def _states(tree: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
+    """Every dictionary of tensors in a tree, by its path."""
+    if not isinstance(tree, Mapping) or depth > _MOST_DEPTH:
+        return
+    own = {str(name): value for name, value in tree.items() if isinstance(value, Tensor)}
+    if own:
+        yield key, {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in own.items()}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _states(value, f"{key}.{name}" if key else str(name), depth + 1)
+
+
+def _unwrapped(state: State) -> State:
+    for wrapper in WRAPPERS * 2:  # either may be around the other
+        if state and all(name.startswith(wrapper) for name in state):
+            state = {name.removeprefix(wrapper): tensor for name, tensor in state.items()}
+    return state
