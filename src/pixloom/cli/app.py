@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -76,6 +77,9 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. --set training.batch_size=4.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Take all settings from the config.yaml of another run.")] = None,
+    from_model: Annotated[
+        Path | None, typer.Option("--from", help="Go on from the weights of a model or run: its task, networks and size.")
+    ] = None,
     weights: Weights = None,
     autopilot: Annotated[
         bool, typer.Option("--autopilot", help="What the watchman finds is mended where a setting can: see docs/watchman.md.")
@@ -101,7 +105,8 @@ def train(
         "device": device,
         "conditions": _names(condition),
     }
-    settings = [*(settings or []), *(["training.autopilot=true"] if autopilot else [])]
+    begun = [] if from_model is None else [f"training.from_model={json.dumps(str(from_model))}"]
+    settings = [*(settings or []), *begun, *(["training.autopilot=true"] if autopilot else [])]
     work.train(data, out=out, place=place, wishes=wishes, settings=settings, config=config, weights=weights, dry_run=dry_run)
 
 
