@@ -35,6 +35,9 @@ app = typer.Typer(
 
 DEBUG = "PIXLOOM_DEBUG"
 
+HEAVY = ("torch", "accelerate", "torchmetrics", "jaxtyping")
+"""Packages that using an exported model does not need."""
+
 Data = Annotated[str, typer.Argument(help="A folder of pictures, or an index file (.csv, .jsonl).")]
 Layout = Annotated[str, typer.Option(help="How the data lies: auto, sides (A|B in one file), folders, pictures, index.")]
 Source = Annotated[str | None, typer.Option("--source", help="Name of the folder of source pictures, where there are more than two.")]
@@ -245,13 +248,22 @@ def export(
     model: Annotated[Path, typer.Argument(help="A model folder or a run folder.")],
     *,
     out: Annotated[Path | None, typer.Option(help="The file; else model.onnx in the model folder, where translate finds it.")] = None,
-    format: Annotated[str, typer.Option(help="onnx, or junyanz: latest_net_G.pth as pytorch-CycleGAN-and-pix2pix loads it.")] = "onnx",
+    format: Annotated[
+        str,
+        typer.Option(
+            help="onnx; int8 (ONNX in eight bits, calibrated on pictures); program (torch.export); litert (TensorFlow Lite); "
+            "junyanz (latest_net_G.pth as pytorch-CycleGAN-and-pix2pix loads it)."
+        ),
+    ] = "onnx",
+    pictures: Annotated[
+        Path | None, typer.Option(help="Sources to compare on, and to calibrate eight bits with; else the held-out ones of its run.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model as one ONNX file, check it against torch, and measure which runtime translates fastest with it here."""
+    """Write a model as one file for other runtimes, check it against torch on pictures, and measure what it takes here."""
     from pixloom.cli import use
 
-    use.export(model, out=out, file_format=format, overwrite=overwrite)
+    use.export(model, out=out, file_format=format, pictures=pictures, overwrite=overwrite)
 
 
 @app.command(name="import")
@@ -405,6 +417,16 @@ def main(arguments: list[str] | None = None) -> Any:
         return app(arguments)
     except PixloomError as error:
         _fail(error)
+    except ModuleNotFoundError as error:
+        if error.name not in HEAVY:
+            raise
+        _fail(
+            PixloomError(
+                f"this needs the package '{error.name}', which is not installed",
+                why="without it, exported models can be used, and nothing else",
+                fix="pixloom translate MODEL.onnx ..., or install pixloom with its dependencies",
+            )
+        )
     except OSError as error:
         _fail(
             PixloomError(

@@ -17,7 +17,6 @@ from pixloom.errors import ModelError
 from pixloom.importers.base import Found, Pairs, channels, norm_of, renamed
 from pixloom.importers.foreign import State
 
-
 DROPPED = (
     "whether it was trained with dropout cannot be seen; it is taken to have been, as pix2pix is, and is off in use "
     "(--set inference.dropout=true: on, as in its own test.py)"
