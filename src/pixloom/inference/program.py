@@ -64,8 +64,8 @@ def export_program(
     """Write a model as a program of ``torch.export`` (one picture at a time, of any size that the network takes), and compare it with the
     network.
 
-    ``torch.export.load(FILE).module(check_guards=False)(source, conditions, noise, kept)``: the source (1, channels, height, width) in [-1, 1], and lists
-    of the conditions' tensors, of the noise and of what dropout keeps, empty where there are none.
+    ``torch.export.load(FILE).module(check_guards=False)(source, conditions, noise, kept)``: the source (1, channels, height, width) in
+    [-1, 1], and lists of the conditions' tensors, of the noise and of what dropout keeps, empty where there are none.
 
     Args:
         model: a model folder or a run folder.
