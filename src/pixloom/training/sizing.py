@@ -95,8 +95,13 @@ def _memory(size: Size, *, wanted: Size, needed: int | None, free: int | None) -
 
 
 def bytes_of(config: RunConfig) -> int | None:
-    """The memory of a step between pictures of three channels, by count; None where it cannot be counted."""
-    step = counted(config, channels=(3, 3))
+    """The memory of a step between pictures of three channels, by count; None where it cannot be counted.
+
+    Classes and conditions are not known yet when the size is chosen; they take little.
+    """
+    stateless = {"task.name": "pair", "task.options": {}, "conditions": {}}
+    networks = {f"{role}.options.conditions": {} for role in ("generator", "critic") if getattr(config, role) is not None}
+    step = counted(override(config, stateless | networks), channels=(3, 3))
     return None if step is None else step.memory_bytes
 
 
