@@ -293,7 +293,7 @@ def test_a_scale_is_a_whole_number_from_2_to_8(scale):
 
 @pytest.mark.parametrize("scale", [2, 3, 8])
 def test_what_is_enlarged_by_nearest_holds_the_small_picture(scale):
-    task, small = SuperResolve(scale=scale, enlargement="nearest"), photo(6, 5)
+    task, small = SuperResolve(scale=scale, enlargement="nearest"), rng().integers(0, 256, (6, 5, 3), dtype=np.uint8)
     source = task.encode_source(small, {})
     assert np.array_equal(source, to_model(small).repeat(scale, 1).repeat(scale, 2))
     assert np.array_equal(source[:, ::scale, ::scale], to_model(small))

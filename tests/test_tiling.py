@@ -14,7 +14,7 @@ from torch import nn
 from pixloom.inference.tiling import TILE, bands, choose_tiling, plan_tiles, tiled
 from pixloom.inference.translator import pad
 from pixloom.nets import build
-from pixloom.nets.enlarging import Gentle
+from pixloom.nets.enlarging import Enlarging, Gentle, Rrdb
 from pixloom.nets.layers import initialize, set_inference
 
 LOCAL = {
@@ -41,13 +41,17 @@ def make(name: str, options: dict[str, object]) -> nn.Module:
     """A network for use, with random weights and running statistics."""
     torch.manual_seed(0)
     network = build(name.split()[0], options, source_channels=2, target_channels=1)
-    initialize(network, gain=0.3)
+    initialize(network, gain=0.1 if isinstance(network, Enlarging) else 0.3)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
         elif isinstance(module, Gentle):  # what it begins with is too little to be seen
             nn.init.kaiming_normal_(module.weight)
+            module.weight.data *= 2 if isinstance(network, Rrdb) else 1  # which damps it twice
+    if isinstance(network, Rrdb):
+        network.exit.weight.data /= 4  # about grey, of which little is cut off
+        network.exit.bias.data.fill_(0.5)
     set_inference(network, statistics="running", dropout=False)
     return network
 

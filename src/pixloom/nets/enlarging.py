@@ -339,7 +339,7 @@ class SrResNet(Enlarging):
 
 
 class Srgan(Enlarging):
-    """The generator of SRGAN, SRResNet as published: blocks with batch norm and PReLU, a skip over all of them, 9x9 convolutions at the ends.
+    """The generator of SRGAN, SRResNet as published: blocks with batch norm and PReLU, a skip over all, 9x9 convolutions at the ends.
 
     Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", CVPR 2017, figure 4. The output
     is (tanh + 1) / 2 in [0, 1]. Every PReLU has one slope; convolutions have biases, also before norms, as in the program that most copied.
