@@ -345,6 +345,11 @@ def test_generators_have_the_published_size(network, norm, expected):
     assert count(name, {**options, "norm": norm}) == expected
 
 
+@pytest.mark.parametrize(("name", "expected"), [("rrdb", 16_697_987), ("srresnet", 1_517_571)])
+def test_generators_at_the_small_size_have_what_the_logs_of_their_program_say(name, expected):
+    assert count(name, {}) == expected
+
+
 def test_unet_of_colorization_has_the_published_size():
     assert count("unet", {"depth": 8}, 1, 2) == 54_409_858
 

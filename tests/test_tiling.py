@@ -50,7 +50,7 @@ def make(name: str, options: dict[str, object]) -> nn.Module:
             nn.init.kaiming_normal_(module.weight)
             module.weight.data *= 2 if isinstance(network, Rrdb) else 1  # which damps it twice
     if isinstance(network, Rrdb):
-        network.exit.weight.data /= 4  # about grey, of which little is cut off
+        network.exit.weight.data /= 24  # about grey, of which little is cut off
         network.exit.bias.data.fill_(0.5)
     set_inference(network, statistics="running", dropout=False)
     return network

@@ -169,7 +169,7 @@ class Rrdb(Enlarging):
         self.merge = _convolution(width, width)
         self.upward = nn.ModuleList(_convolution(width, width) for _ in range((scale * folding).bit_length() - 1))
         self.detail = _convolution(width, width)
-        self.exit = _convolution(width, target_channels)
+        self.exit = Gentle(width, target_channels)
 
     @property
     def steps(self) -> Sequence[Step]:
@@ -409,7 +409,7 @@ class Residual(nn.Module):
 
 
 class Gentle(nn.Conv2d):
-    """A 3x3 convolution of a residual, which begins with a tenth of He's deviation (Wang et al., 2018, section 3.1)."""
+    """A 3x3 convolution of a residual or an output, which begins with a tenth of He's deviation (Wang et al., 2018, section 3.1)."""
 
     def __init__(self, inner: int, outer: int) -> None:
         super().__init__(inner, outer, 3, padding=1)
