@@ -57,6 +57,11 @@ NETWORKS = {
     "enhancer": ({"halvings": 1, "blocks": 1, "local_blocks": 1, "width": 4}, InferenceConfig(), 32),
     "spade": ({"levels": 3, "width": 4, "hidden": 8, "noise_channels": 2}, InferenceConfig(), 32),
     "ugatit": ({"width": 4, "blocks": 1}, InferenceConfig(), 32),
+    # Networks at the small size, of scales that are written in different ways.
+    "rrdb": ({"scale": 2, "folding": 2, "blocks": 1, "width": 4, "growth": 2, "noise_channels": 2}, InferenceConfig(), 32),
+    "compact": ({"scale": 4, "width": 4, "depth": 2}, InferenceConfig(), 32),
+    "srresnet": ({"scale": 4, "blocks": 1, "width": 4}, InferenceConfig(), 32),
+    "srgan": ({"scale": 2, "blocks": 1, "width": 4}, InferenceConfig(), 32),
     # Maps of objects, and the look of each.
     "residual_unet": (
         {"halvings": 2, "width": 4, "noise_channels": 2, "injection": "spade", "conditions": {"objects": 1, "look": 3}},
