@@ -36,9 +36,9 @@ class Spade(nn.Module):
     levels these are the paper's 16, 16, 16, 8, 4, 2 and 1; five, six and seven are its program's ``normal``, ``more`` and ``most``.
 
     Deviations: convolutions that a normalisation follows have no bias, which it would subtract (all but the output and the layers that
-    read labels), unless ``bias`` says so. Noise and conditions without places enter where the labels do, see :class:`LabelNorm`, instead of through a fully
-    connected layer of one size: so any size and aspect works, and no normalisation subtracts them. With ``start`` noise enters as in
-    the paper's appendix, and a source of another size than 2^levels times the start has it stretched, bilinearly.
+    read labels), unless ``bias`` says so. Noise and conditions without places enter where the labels do, see :class:`LabelNorm`, instead
+    of through a fully connected layer of one size: so any size and aspect works, and no normalisation subtracts them. With ``start``
+    noise enters as in the paper, and for a source of another size than 2^levels times the start that is stretched, bilinearly.
 
     Args:
         source_channels: channels of the source: planes of labels.

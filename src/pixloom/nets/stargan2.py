@@ -46,9 +46,10 @@ class StarGan2(nn.Module):
     with instance norm; two that do not and ``halvings`` that double, with adaptive instance norm, (1 + gamma(s)) norm(h) + beta(s). Sums
     are divided by sqrt 2. G without F and E has the authors' 33,892,995 parameters, F 2,438,272 with two domains.
 
-    Deviations: the output passes tanh, where the paper leaves its range open (``head="clamp"``); E ends in a mean over all places instead of a 4x4
-    convolution, and halves at most five times, so that it takes references of any size from 32 pixels (12.0 million parameters with two
-    domains, where the paper's has 20.9); there are no high-pass skips, which the paper adds for aligned faces alone, behind landmark masks.
+    Deviations: the output passes tanh, where the paper leaves its range open (with ``head="clamp"`` until use); E ends in a mean over all
+    places instead of a 4x4 convolution, and halves at most five times, so that it takes references of any size from 32 pixels (12.0
+    million parameters with two domains, where the paper's has 20.9); there are no high-pass skips, which the paper adds for aligned faces
+    alone, behind landmark masks.
 
     Args:
         source_channels: channels of the source.
@@ -110,8 +111,8 @@ class StarGan2(nn.Module):
             raise _no_encoder()
         self.noise_channels = noise_channels
         self.size_multiple, self.min_size = 2**halvings, 2 ** (halvings + 1)
-        references = (target_channels, REFERENCE_SIDE, REFERENCE_SIDE)
-        self.steering = Takes({kind: references if kind == "style" else (self.domains,) for kind in conditions or {}})
+        shape = (target_channels, REFERENCE_SIDE, REFERENCE_SIDE)
+        self.steering = Takes({kind: shape if kind == "style" else (self.domains,) for kind in conditions or {}})
         self.mapping = MappingNetwork(noise_channels, hidden, code, domains=self.domains)
         if references:
             self.style = ReferenceEncoder(
@@ -451,7 +452,9 @@ def _domains(conditions: Widths | None, *, role: str) -> int:
 
 def _no_encoder() -> ConfigError:
     return ConfigError(
-        "this generator takes no references", why="it has no style encoder that could read them", fix="leave generator.options.references=false out"
+        "this generator takes no references",
+        why="it has no style encoder that could read them",
+        fix="leave generator.options.references=false out",
     )
 
 
