@@ -12,6 +12,7 @@ import peers_more as peers
 from pixloom.cli.app import app
 from pixloom.errors import ConfigError, ModelError
 from pixloom.importers import import_critic, import_model
+from pixloom.importers.back import export_weights
 from pixloom.importers.labels import listed
 from pixloom.inference.translator import Translator
 from pixloom.modelfile import load_model
@@ -265,6 +266,15 @@ def test_stargan_by_command(tmp_path):
     theirs = peers.peer_stargan(state, source, torch.tensor([[0.0, 1, 0, 0, 1]]), blocks=2)
     made = np.asarray(Image.open(tmp_path / "out" / "face.png")).astype(int)
     assert np.abs(made - ((theirs[0].permute(1, 2, 0).numpy() + 1) * 127.5)).max() < 0.6
+
+
+def test_what_the_program_of_pix2pix_has_not_is_not_written_for_it(tmp_path):
+    found = taken_in(peers.peer_stargan_state(5, width=2, blocks=6), tmp_path, names=HAIR)
+    with pytest.raises(ModelError, match=r"(?s)has no such network.*(conditions|padding)="):
+        export_weights(found.folder, out=tmp_path / "back.pth")
+    labels = taken_in(peers.peer_global_state(6, 3, width=2, halvings=2, blocks=6, norm="batch"), tmp_path, settings={"classes": 6})
+    with pytest.raises(ModelError, match=r"(?s)has no such network.*planes=binary"):
+        export_weights(labels.folder, out=tmp_path / "back.pth")
 
 
 def test_what_stargan_is_not(tmp_path):

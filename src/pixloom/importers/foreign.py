@@ -58,7 +58,7 @@ def taken_apart(state: State) -> dict[str, State]:
     return parts if len(parts) >= _LEAST_SHARED and all("" not in part for part in parts.values()) else {}
 
 
-def joined(parts: dict[str, State]) -> dict[str, State]:
+def joined(parts: Mapping[str, State]) -> dict[str, State]:
     """Networks that lie beside each other in a file as one, by the key above them, every name after that of its network.
 
     >>> state = joined({"ema.a": {"w": torch.zeros(1)}, "ema.b": {"w": torch.zeros(1)}, "": {"a.w": torch.zeros(1)}})
