@@ -39,12 +39,18 @@ SMALL = {
     "enhancer": {"halvings": 1, "blocks": 1, "local_blocks": 1, "width": 4},
     "spade": {"levels": 3, "width": 4, "hidden": 8},
     "residual_unet": {"halvings": 2, "width": 4},
+    "rrdb": {"scale": 2, "blocks": 1, "width": 4, "growth": 2},
+    "compact": {"scale": 2, "width": 4, "depth": 1},
+    "srresnet": {"scale": 2, "blocks": 1, "width": 4},
+    "srgan": {"scale": 2, "blocks": 1, "width": 4},
     "residual": {"layers": 2, "width": 4},
     "patch": {"layers": 2, "width": 4},
     "pixel": {"width": 4},
     "image": {"width": 4, "size": 32},
     "multiscale": {"layers": 2, "width": 4},
 }
+ONE_WAY = {"spade", "rrdb", "compact", "srresnet", "srgan"}
+"""They take conditions in in one way only."""
 APART = {"stargan2", "ugatit", "domains", "attention", "frozen"}
 """They have one way to take conditions in, or take none: see test_nets_unpaired.py."""
 WIDTHS = {"label": 3, "attributes": 2, "text": 9, "embedding": 5, "map": 4, "image": 1, "style": 6}
@@ -63,7 +69,7 @@ def generator(name: str, kinds: list[str], injection: str, **options: object) ->
     torch.manual_seed(0)
     norm = {"norm": "instance"} if injection == "adain" else {}
     widths = {kind: WIDTHS[kind] for kind in kinds}
-    way = {} if name == "spade" else {"injection": injection}  # it has one way only
+    way = {} if name in ONE_WAY else {"injection": injection}
     return build(name, SMALL[name] | norm | options, source_channels=3, target_channels=3, conditions=widths, **way)
 
 
@@ -79,7 +85,7 @@ def records(**states: list[object]) -> list[Record]:
 @pytest.mark.parametrize("name", [name for name in GENERATORS if name not in APART])
 @pytest.mark.parametrize("kind", WIDTHS)
 def test_a_condition_changes_the_output_and_gets_a_gradient(name, kind, injection):
-    if name == "spade" and injection != "planes":
+    if name in ONE_WAY and injection != "planes":
         pytest.skip("it has one way only")
     if name == "residual_unet" and injection == "adain":
         pytest.skip("it has no instance norm")

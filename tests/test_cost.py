@@ -34,6 +34,10 @@ SMALL = {
     "enhancer": {"halvings": 2, "blocks": 1, "local_blocks": 1, "width": 4},
     "spade": {"levels": 3, "width": 4, "hidden": 8},
     "residual_unet": {"halvings": 2, "width": 4},
+    "rrdb": {"blocks": 1, "width": 4, "growth": 2},
+    "compact": {"width": 4, "depth": 2},
+    "srresnet": {"blocks": 2, "width": 4},
+    "srgan": {"blocks": 2, "width": 4},
     "residual": {"layers": 2, "width": 4},
     "patch": {"layers": 2, "width": 4},
     "pixel": {"width": 4},
@@ -292,7 +296,8 @@ def test_activations_of_a_step_are_those_of_its_passes(name):
     critic = on_paper("patch", size=256, width=8)
     cost = step_cost(on_paper(name, size=256, width=8, **options), critic, size=256, batch=2)
     assert cost.activation_bytes == pytest.approx(
-        cost.generator.kept_bytes + 2 * cost.critic.kept_bytes, rel={"shuffle": 0.15, "spade": 0.2}.get(name, 0.08)
+        cost.generator.kept_bytes + 2 * cost.critic.kept_bytes,
+        rel={"shuffle": 0.15, "spade": 0.2, "compact": 0.2, "srresnet": 0.12, "srgan": 0.12}.get(name, 0.08),
     )
     assert cost.memory_bytes == cost.state_bytes + cost.activation_bytes
 

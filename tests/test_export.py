@@ -25,10 +25,11 @@ from pixloom.config import InferenceConfig, TaskConfig
 from pixloom.errors import ConfigError, DependencyError, ImageError, ModelError, OutputError
 from pixloom.files import cache_folder, checksum
 from pixloom.images import Picture, read, write
-from pixloom.inference import choice, export, runtimes, translator
+from pixloom.inference import choice, export, parity, runtimes, translator
 from pixloom.inference.choice import fastest, fresh_export, has_accelerator, remember
-from pixloom.inference.export import MOST_DIFFERENCE, Difference, Export, export_onnx
+from pixloom.inference.export import Export, export_onnx
 from pixloom.inference.onnxfile import EXPORT, Dropped, Signature, metadata, read_export
+from pixloom.inference.parity import MOST_DIFFERENCE, Difference
 from pixloom.inference.runtimes import EXPORTED, OnnxRuntime, TorchRuntime, draw_kept, draw_noise
 from pixloom.inference.translator import Translator
 from pixloom.modelfile import DESCRIPTION, WEIGHTS, ModelDescription, describe_generator, load_model, save_model
@@ -56,6 +57,11 @@ NETWORKS = {
     "enhancer": ({"halvings": 1, "blocks": 1, "local_blocks": 1, "width": 4}, InferenceConfig(), 32),
     "spade": ({"levels": 3, "width": 4, "hidden": 8, "noise_channels": 2}, InferenceConfig(), 32),
     "ugatit": ({"width": 4, "blocks": 1}, InferenceConfig(), 32),
+    # Networks at the small size, of scales that are written in different ways.
+    "rrdb": ({"scale": 2, "folding": 2, "blocks": 1, "width": 4, "growth": 2, "noise_channels": 2}, InferenceConfig(), 32),
+    "compact": ({"scale": 4, "width": 4, "depth": 2}, InferenceConfig(), 32),
+    "srresnet": ({"scale": 4, "blocks": 1, "width": 4}, InferenceConfig(), 32),
+    "srgan": ({"scale": 2, "blocks": 1, "width": 4}, InferenceConfig(), 32),
     # Maps of objects, and the look of each.
     "residual_unet": (
         {"halvings": 2, "width": 4, "noise_channels": 2, "injection": "spade", "conditions": {"objects": 1, "look": 3}},
@@ -230,11 +236,14 @@ def test_a_comparison_finds_what_differs():
             return source + np.float32(0.5) * (source > 0)
 
     sources = [np.array([[[[1, -1]]]], np.float32), np.full((1, 1, 1, 2), -1, np.float32)]
-    assert export.compare(Shifted(), sources, sources) == Difference(largest=0.5, mean=0.125)
+    inputs = [Input(source, {}) for source in sources]
+    found = parity.compare(Shifted(), inputs, sources)
+    assert found == Difference(largest=0.5, mean=0.125, psnr=pytest.approx(10 * np.log10(4 / (0.25 / 4))))
+    assert parity.compare(Shifted(), inputs[1:], sources[1:]).psnr == np.inf
 
 
 def test_what_is_compared_on_looks_like_pictures():
-    values = export._like_pictures(2, 3, height=48, width=64)
+    values = parity._like_pictures(2, 3, height=48, width=64)
     assert (values.shape, values.dtype) == ((2, 3, 48, 64), np.float32)
     assert np.abs(values).max() == 1
     assert np.abs(np.diff(values, axis=3)).mean() < 0.7 * np.abs(values - np.roll(values, 24, axis=3)).mean()

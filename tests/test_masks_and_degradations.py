@@ -18,7 +18,7 @@ from console import Console
 from pixloom.config import DataConfig, LossConfig, TaskConfig
 from pixloom.data.sources import discover
 from pixloom.errors import ConfigError, DataError, ImageError
-from pixloom.images import Picture, as_picture, read, resize, write
+from pixloom.images import Picture, as_picture, read, resize, to_model, write
 from pixloom.inference.tiling import Tiling
 from pixloom.metrics.luma import luma, psnr_y, ssim_y
 from pixloom.tasks import TASKS, build_task
@@ -291,10 +291,21 @@ def test_a_scale_is_a_whole_number_from_2_to_8(scale):
         build_task(TaskConfig(name="super-resolve", options={"scale": scale}))
 
 
+@pytest.mark.parametrize("scale", [2, 3, 8])
+def test_what_is_enlarged_by_nearest_holds_the_small_picture(scale):
+    task, small = SuperResolve(scale=scale, enlargement="nearest"), rng().integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    source = task.encode_source(small, {})
+    assert np.array_equal(source, to_model(small).repeat(scale, 1).repeat(scale, 2))
+    assert np.array_equal(source[:, ::scale, ::scale], to_model(small))
+    assert (task.reach, SuperResolve(scale=scale).reach) == (0, 2)
+    assert not np.array_equal(source, SuperResolve(scale=scale).encode_source(small, {}))
+
+
 @pytest.mark.parametrize("scale", range(2, 9))
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_a_part_of_an_enlarged_picture_is_made_of_a_part_of_the_source(scale, dtype):
-    task, source = SuperResolve(scale=scale), photo(24, 32, dtype=dtype)
+@pytest.mark.parametrize("enlargement", ["bicubic", "nearest"])
+def test_a_part_of_an_enlarged_picture_is_made_of_a_part_of_the_source(scale, dtype, enlargement):
+    task, source = SuperResolve(scale=scale, enlargement=enlargement), photo(24, 32, dtype=dtype)
     whole = task.encode_source(source, {})
     for down, across in ((0, 24 * scale), (0, 32 * scale)), ((5, 9), (7, 90)), ((24 * scale - 1, 24 * scale), (3, 4)):
         part = task.encode_part(source, {}, slice(*down), slice(*across))

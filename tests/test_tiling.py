@@ -14,6 +14,7 @@ from torch import nn
 from pixloom.inference.tiling import TILE, bands, choose_tiling, plan_tiles, tiled
 from pixloom.inference.translator import pad
 from pixloom.nets import build
+from pixloom.nets.enlarging import Enlarging, Gentle, Rrdb
 from pixloom.nets.layers import initialize, set_inference
 
 LOCAL = {
@@ -23,6 +24,15 @@ LOCAL = {
     "resnet of two": {"width": 2, "blocks": 2, "norm": "batch"},
     "unet of two": {"width": 2, "depth": 2},
     "unet": {"width": 2, "depth": 3},
+    "rrdb": {"scale": 4, "blocks": 1, "width": 6, "growth": 4},
+    "rrdb of two, folded": {"scale": 2, "folding": 2, "blocks": 2, "width": 6, "growth": 4},
+    "rrdb of no scale": {"scale": 1, "folding": 4, "blocks": 1, "width": 6, "growth": 4},
+    "compact": {"scale": 4, "width": 6, "depth": 2},
+    "compact of three": {"scale": 3, "width": 6, "depth": 1},
+    "srresnet": {"scale": 4, "width": 8, "blocks": 1},
+    "srresnet of three": {"scale": 3, "width": 8, "blocks": 1},
+    "srgan": {"scale": 4, "width": 6, "blocks": 1},
+    "srgan of eight": {"scale": 8, "width": 6, "blocks": 1},
 }
 """Networks with a radius, by a name that begins with the network's."""
 
@@ -31,11 +41,17 @@ def make(name: str, options: dict[str, object]) -> nn.Module:
     """A network for use, with random weights and running statistics."""
     torch.manual_seed(0)
     network = build(name.split()[0], options, source_channels=2, target_channels=1)
-    initialize(network, gain=0.3)
+    initialize(network, gain=0.1 if isinstance(network, Enlarging) else 0.3)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
+        elif isinstance(module, Gentle):  # what it begins with is too little to be seen
+            nn.init.kaiming_normal_(module.weight)
+            module.weight.data *= 2 if isinstance(network, Rrdb) else 1  # which damps it twice
+    if isinstance(network, Rrdb):
+        network.exit.weight.data /= 24  # about grey, of which little is cut off
+        network.exit.bias.data.fill_(0.5)
     set_inference(network, statistics="running", dropout=False)
     return network
 

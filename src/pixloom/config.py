@@ -157,6 +157,7 @@ class TrainingConfig(Section):
     ema_share: float | None = Field(
         None, gt=0.0, le=1.0, description="the half-life is at most this share of the images seen so far; None: it does not grow"
     )
+    from_model: str | None = Field(None, description="a model or a run whose weights are the beginning; None: they are drawn by chance")
     pretrain_share: float = Field(
         0.0,
         ge=0.0,

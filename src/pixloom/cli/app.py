@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -33,6 +34,9 @@ app = typer.Typer(
 )
 
 DEBUG = "PIXLOOM_DEBUG"
+
+HEAVY = ("torch", "accelerate", "torchmetrics", "jaxtyping")
+"""Packages that using an exported model does not need."""
 
 Data = Annotated[str, typer.Argument(help="A folder of pictures, or an index file (.csv, .jsonl).")]
 Layout = Annotated[str, typer.Option(help="How the data lies: auto, sides (A|B in one file), folders, pictures, index.")]
@@ -76,6 +80,9 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. --set training.batch_size=4.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Take all settings from the config.yaml of another run.")] = None,
+    from_model: Annotated[
+        Path | None, typer.Option("--from", help="Go on from the weights of a model or run: its task, networks and size.")
+    ] = None,
     weights: Weights = None,
     autopilot: Annotated[
         bool, typer.Option("--autopilot", help="What the watchman finds is mended where a setting can: see docs/watchman.md.")
@@ -101,7 +108,8 @@ def train(
         "device": device,
         "conditions": _names(condition),
     }
-    settings = [*(settings or []), *(["training.autopilot=true"] if autopilot else [])]
+    begun = [] if from_model is None else [f"training.from_model={json.dumps(str(from_model))}"]
+    settings = [*(settings or []), *begun, *(["training.autopilot=true"] if autopilot else [])]
     work.train(data, out=out, place=place, wishes=wishes, settings=settings, config=config, weights=weights, dry_run=dry_run)
 
 
@@ -240,13 +248,22 @@ def export(
     model: Annotated[Path, typer.Argument(help="A model folder or a run folder.")],
     *,
     out: Annotated[Path | None, typer.Option(help="The file; else model.onnx in the model folder, where translate finds it.")] = None,
-    format: Annotated[str, typer.Option(help="onnx, or junyanz: latest_net_G.pth as pytorch-CycleGAN-and-pix2pix loads it.")] = "onnx",
+    format: Annotated[
+        str,
+        typer.Option(
+            help="onnx; int8 (ONNX in eight bits, calibrated on pictures); program (torch.export); litert (TensorFlow Lite); "
+            "junyanz (latest_net_G.pth as pytorch-CycleGAN-and-pix2pix loads it)."
+        ),
+    ] = "onnx",
+    pictures: Annotated[
+        Path | None, typer.Option(help="Sources to compare on, and to calibrate eight bits with; else the held-out ones of its run.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model as one ONNX file, check it against torch, and measure which runtime translates fastest with it here."""
+    """Write a model as one file for other runtimes, check it against torch on pictures, and measure what it takes here."""
     from pixloom.cli import use
 
-    use.export(model, out=out, file_format=format, overwrite=overwrite)
+    use.export(model, out=out, file_format=format, pictures=pictures, overwrite=overwrite)
 
 
 @app.command(name="import")
@@ -400,6 +417,16 @@ def main(arguments: list[str] | None = None) -> Any:
         return app(arguments)
     except PixloomError as error:
         _fail(error)
+    except ModuleNotFoundError as error:
+        if error.name not in HEAVY:
+            raise
+        _fail(
+            PixloomError(
+                f"this needs the package '{error.name}', which is not installed",
+                why="without it, exported models can be used, and nothing else",
+                fix="pixloom translate MODEL.onnx ..., or install pixloom with its dependencies",
+            )
+        )
     except OSError as error:
         _fail(
             PixloomError(

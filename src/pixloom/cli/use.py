@@ -170,46 +170,73 @@ def import_(
     typer.echo(f"wrote {found.folder}; use it: pixloom translate {found.folder} PICTURES --out FOLDER")
 
 
-def export(model: Path, *, out: Path | None, file_format: str, overwrite: bool) -> None:
+def export(model: Path, *, out: Path | None, file_format: str, pictures: Path | None, overwrite: bool) -> None:
     """Export a model and say how far and how fast its translations are."""
-    if file_format != "onnx":
-        _export_peer(model, out=out, file_format=file_format, overwrite=overwrite)
-        return
+    from pixloom.errors import nearest
+    from pixloom.importers.back import FORMATS
     from pixloom.inference.choice import find_model, is_exported, is_measured
 
+    known = ("onnx", "int8", "program", "litert", *FORMATS)
+    if file_format not in known:
+        raise ConfigError(f"there is no format '{file_format}'", fix=nearest(file_format, known))
     folder = find_model(model)
-    if out is None and not overwrite and is_exported(folder):
+    if file_format in FORMATS:
+        _export_peer(folder, out=out, overwrite=overwrite)
+        return
+    if file_format == "onnx" and out is None and pictures is None and not overwrite and is_exported(folder):
         typer.echo("the export is up to date (--overwrite makes it anew)")
         if not is_measured(folder):
             from pixloom.inference.export import measure
 
             _print_seconds(measure(folder), what="a picture of the trained size")
         return
-    from pixloom.inference.export import export_onnx
+    _print_export(_exported(folder, file_format, out=out, pictures=pictures, overwrite=overwrite))
 
-    exported = export_onnx(model, out=out, overwrite=overwrite, say=lambda line: print(line, file=sys.stderr, flush=True))
+
+def _exported(model: Path, file_format: str, *, out: Path | None, pictures: Path | None, overwrite: bool) -> Any:
+    """Write the file of a format."""
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    if file_format == "onnx":
+        from pixloom.inference.export import export_onnx
+
+        return export_onnx(model, out=out, pictures=pictures, overwrite=overwrite, say=say)
+    if file_format == "int8":
+        from pixloom.inference.quantize import export_int8
+
+        return export_int8(model, out=out, pictures=pictures, overwrite=overwrite, say=say)
+    if file_format == "program":
+        from pixloom.inference.program import export_program
+
+        return export_program(model, out=out, pictures=pictures, overwrite=overwrite)
+    from pixloom.inference.litert import export_litert
+
+    return export_litert(model, out=out, pictures=pictures, overwrite=overwrite)
+
+
+def _print_export(exported: Any) -> None:
     typer.echo(f"wrote {exported.path} ({exported.path.stat().st_size / 2**20:.1f} MiB)")
-    typer.echo(f"compared with torch at {', '.join(f'{width} x {height}' for height, width in exported.sizes)} pixels:")
+    real = f", {exported.pictures} real pictures among them" if exported.pictures else ", on pictures that are made up"
+    typer.echo(f"compared with torch at {', '.join(f'{width} x {height}' for height, width in exported.sizes)} pixels{real}:")
     for name, difference in exported.differences.items():
         refused = "" if name in exported.seconds else "; too far, it will not be used"
-        typer.echo(f"  {name:12} differs by up to {difference.largest:.1e}, by {difference.mean:.1e} in the mean{refused}")
-    if (flat := max(difference.largest for difference in exported.flat.values())) > FLAT_DIFFERENCE:
+        far = f"differs by up to {difference.largest:.1e}, by {difference.mean:.1e} in the mean, {difference.psnr:.1f} dB"
+        typer.echo(f"  {name:18} {far}{refused}")
+    if (flat := max((difference.largest for difference in exported.flat.values()), default=0.0)) > FLAT_DIFFERENCE:
         typer.echo(
             f"pictures of a single colour differ by up to {flat:.1e}: of those this network makes little but rounding, in torch as well"
         )
     _print_seconds(exported.seconds, what=f"a picture of {exported.sizes[0][1]} x {exported.sizes[0][0]} pixels")
 
 
-def _export_peer(model: Path, *, out: Path | None, file_format: str, overwrite: bool) -> None:
-    from pixloom.errors import nearest
-    from pixloom.importers.back import FORMATS, export_weights
-    from pixloom.inference.choice import find_model
+def _export_peer(model: Path, *, out: Path | None, overwrite: bool) -> None:
+    from pixloom.importers.back import export_weights
 
-    if file_format not in FORMATS:
-        raise ConfigError(f"there is no format '{file_format}'", fix=nearest(file_format, ("onnx", *FORMATS)))
     if out is None:
         raise ConfigError("a file for another program needs a place", fix="--out checkpoints/NAME/latest_net_G.pth")
-    written = export_weights(find_model(model), out=out, overwrite=overwrite)
+    written = export_weights(model, out=out, overwrite=overwrite)
     typer.echo(f"wrote {written.path} ({written.path.stat().st_size / 2**20:.1f} MiB)")
     typer.echo(f"with: {written.options}")
 
@@ -217,7 +244,7 @@ def _export_peer(model: Path, *, out: Path | None, file_format: str, overwrite: 
 def _print_seconds(seconds: Mapping[str, float], *, what: str) -> None:
     typer.echo(f"time for {what} on this machine:")
     for name, value in seconds.items():
-        typer.echo(f"  {name:12} {1000 * value:8.1f} ms")
+        typer.echo(f"  {name:18} {1000 * value:8.1f} ms")
 
 
 def _stated(wishes: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pixloom.conditions import build_conditions
 from pixloom.config import InferenceConfig, NetworkConfig, TaskConfig
 from pixloom.errors import ConfigError, ModelError, OutputError, PixloomError, nearest
 from pixloom.files import checksum
-from pixloom.importers import bicycle, junyanz, pix2pixhd, spade, stargan, stargan2
+from pixloom.importers import bicycle, junyanz, pix2pixhd, spade, stargan, stargan2, superresolution
 from pixloom.importers.base import Family, Found, Said
 from pixloom.importers.foreign import AVERAGED, State, joined, read_parts, taken_apart
 from pixloom.importers.options import read_options
@@ -36,6 +36,10 @@ FAMILIES: dict[str, Family] = {
     "bicycle": Family("the generator of BicycleGAN", bicycle.generator),
     "patch": Family("the PatchGAN critic of pytorch-CycleGAN-and-pix2pix and CUT", junyanz.patch_critic),
     "pixel": Family("the 1x1 critic of pytorch-CycleGAN-and-pix2pix", junyanz.pixel_critic),
+    "esrgan": Family("the generator of ESRGAN and Real-ESRGAN", superresolution.esrgan),
+    "compact": Family("the compact generator of Real-ESRGAN", superresolution.compact),
+    "srresnet": Family("the MSRResNet of BasicSR", superresolution.srresnet),
+    "srgan": Family("the generator of SRGAN (leftthomas)", superresolution.srgan),
 }
 """What is recognised, by the name that ``--as`` takes; each generator's tensors are strictly those of its network."""
 

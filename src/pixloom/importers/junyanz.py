@@ -18,9 +18,6 @@ from pixloom.importers.base import Found, Pairs, channels, completed, folded, no
 from pixloom.importers.foreign import State
 from pixloom.importers.labels import may_be_labels
 
-AS_TESTED = InferenceConfig(statistics="image", dropout=False)
-"""test.py leaves the network in training mode, so that batch norm takes each picture's own statistics."""
-
 DROPPED = (
     "whether it was trained with dropout cannot be seen; it is taken to have been, as pix2pix is, and is off in use "
     "(--set inference.dropout=true: on, as in its own test.py)"
@@ -45,7 +42,7 @@ def unet(state: State) -> Found | None:
     }
     found = completed(renamed(state, unet_layers(depth), ignored=no_weight(state)))
     notes = (DROPPED,) if options["dropout"] else ()
-    return Found("unet", options, found, task=_task(source, target), size=2**depth, inference=AS_TESTED, notes=notes)
+    return Found("unet", options, found, task=_task(source, target), size=2**depth, inference=as_tested(norm), notes=notes)
 
 
 def unet_layers(depth: int) -> Pairs:
@@ -80,7 +77,7 @@ def resnet(state: State) -> Found | None:
     if antialias:
         check_filters(state)
     tensors = folded(completed(renamed(state, layers, ignored=no_weight(state))))
-    found = Found("resnet", options, tensors, task=_task(source, target), inference=AS_TESTED)
+    found = Found("resnet", options, tensors, task=_task(source, target), inference=as_tested(str(options["norm"])))
     return may_be_labels(found, readers=("encoder.1",))
 
 
@@ -157,6 +154,11 @@ def pixel_critic(state: State) -> Found | None:
     options["norm"] = norm_of(state, "net.3", convolution="net.2")
     pairs = iter([("stages.0.0", "net.0"), ("stages.1.0", "net.2"), ("stages.1.1", "net.3"), ("head", "net.5")])
     return Found("pixel", options, completed(renamed(state, pairs, ignored=no_weight(state))), role="critic")
+
+
+def as_tested(norm: str) -> InferenceConfig:
+    """test.py leaves networks in training mode, so that batch norm takes each picture's own statistics."""
+    return InferenceConfig(statistics="image" if norm == "batch" else "running")
 
 
 def no_weight(state: State) -> Any:

@@ -6,11 +6,12 @@ Every convolution has a bias, beside batch norm too, where ours have none: these
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from pixloom.errors import ModelError
 from pixloom.importers.base import Found, Pairs, channels, completed, folded, norm_of, renamed
 from pixloom.importers.foreign import State
-from pixloom.importers.junyanz import AS_TESTED, no_weight, resnet_layers, resnet_shape
+from pixloom.importers.junyanz import as_tested, no_weight, resnet_layers, resnet_shape
 from pixloom.importers.labels import may_be_labels
 
 READERS = ("encoder.1", "coarse.0.1")
@@ -29,12 +30,12 @@ def enhancer(state: State) -> Found | None:
     source, width = channels(state["model1_1.1.weight"])
     local = len({name.split(".")[1] for name in state if name.startswith("model1_2.") and ".conv_block." in name})
     target = state[f"model1_2.{local + 4}.weight"].shape[0]
-    options = {
+    options: dict[str, Any] = {
         **{"source_channels": source, "target_channels": target, "width": width, "halvings": halvings, "blocks": blocks},
         **{"local_blocks": local, "norm": norm_of(state, "model1_1.2", convolution="model1_1.1")},
     }
     tensors = folded(completed(renamed(state, enhancer_layers(halvings, blocks, local), ignored=no_weight(state))))
-    found = Found("enhancer", options, tensors, task={"name": "pair"}, size=512, inference=AS_TESTED)
+    found = Found("enhancer", options, tensors, task={"name": "pair"}, size=512, inference=as_tested(str(options["norm"])))
     return may_be_labels(found, readers=READERS)
 
 

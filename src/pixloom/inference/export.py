@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,28 +22,15 @@ from pixloom.errors import ConfigError, ModelError, OutputError, require
 from pixloom.files import new_file
 from pixloom.inference.choice import find_model, fresh_export, installed, remember
 from pixloom.inference.onnxfile import EXPORT, Dropped, Signature, metadata, read_export
+from pixloom.inference.parity import MOST_DIFFERENCE, Difference, answer, check, compare, flat, made_up, real, seconds_of
 from pixloom.inference.runtimes import EXPORTED, OnnxRuntime, Runtime, TorchRuntime, no_condition, shapes_of, signature_of
-from pixloom.inference.tiling import TILE
 from pixloom.modelfile import ModelDescription, description_tree, load_model, read_description
 from pixloom.nets.layers import BatchNorm2d, Dropout
 from pixloom.nets.steering import Steer
 
-MOST_DIFFERENCE = 1e-4
-"""How far a value in [-1, 1] may be from torch's; half a grey level of 8 bits is 4e-3."""
-
 _MOST_BYTES = 2 * 2**30 - 2**20  # of a file of protocol buffers
-_MOST_ROUNDS, _ENOUGH_SECONDS = 5, 20.0
-_SEED = 0
 OLD_SECONDS = 3600
 """The age from which on an unfinished file is taken for abandoned."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How far outputs in [-1, 1] are from torch's."""
-
-    largest: float
-    mean: float
 
 
 @dataclass(frozen=True)
@@ -58,6 +44,7 @@ class Export:
         seconds: per picture of the trained size, by runtime; what ``auto`` goes by from now on.
         flat: how far runtimes are from torch on pictures of one value. Instance norm divides by a deviation of nearly nothing there, layer
             after layer, so that of a network that has it only rounding is left, in torch as well.
+        pictures: how many of the pictures that were compared are real.
     """
 
     path: Path
@@ -65,10 +52,16 @@ class Export:
     differences: dict[str, Difference]
     seconds: dict[str, float]
     flat: dict[str, Difference]
+    pictures: int = 0
 
 
 def export_onnx(
-    model: str | Path, *, out: str | Path | None = None, overwrite: bool = False, say: Callable[[str], None] = lambda line: None
+    model: str | Path,
+    *,
+    out: str | Path | None = None,
+    pictures: str | Path | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Export:
     """Write a model as one ONNX file, compare it with torch and measure which runtime is the fastest here.
 
@@ -80,6 +73,8 @@ def export_onnx(
     Args:
         model: a model folder or a run folder.
         out: the file; by default ``model.onnx`` in the model folder, where :class:`Translator` finds it.
+        pictures: a folder of sources to compare on, besides pictures that are made up; None: held-out ones of the model's run, where its
+            data is at hand.
         overwrite: whether an existing file is replaced.
         say: called with a line once nothing more stands in the way.
 
@@ -101,20 +96,15 @@ def export_onnx(
     generator, description = load_model(folder)
     say("exporting the model; this takes a minute ...")
     reference = TorchRuntime(generator, description.inference, device="cpu")
-    network, signature = _as_onnx(generator, description)
-    content = network + _tail(metadata(description_tree(description, sha256=sha256), signature=signature, network=network))
-    sources = _sources(description, signature)
-    expected = [_run(reference, source) for source in sources]
+    network, signature = as_onnx(generator, description)
+    shown = real(folder, reference, description, folder=None if pictures is None else Path(pictures))
+    inputs = [*made_up(description, signature), *shown]
+    expected = [answer(reference, given) for given in inputs]
     with new_file(path, what="the exported model") as draft:
-        draft.write_bytes(content)
+        draft.write_bytes(with_metadata(network, signature, description, sha256=sha256))
         runtimes: dict[str, Runtime] = {"onnxruntime": OnnxRuntime(read_export(draft))}
-        differences = {"onnxruntime": compare(runtimes["onnxruntime"], sources, expected)}
-        if not differences["onnxruntime"].largest <= MOST_DIFFERENCE:
-            raise ModelError(
-                "the exported model gives something else than the network",
-                why=f"values in [-1, 1] differ by up to {differences['onnxruntime'].largest:.2g}, and {MOST_DIFFERENCE:.0e} is allowed",
-                fix="use the model with torch, and report this with the model's config.json",
-            )
+        differences = {"onnxruntime": compare(runtimes["onnxruntime"], inputs, expected)}
+        check(differences["onnxruntime"], what="the exported model")
         if read_description(folder)[1] != sha256:
             raise ModelError(
                 "the model was replaced while it was exported", where=folder, why="a training wrote a better one", fix="try again"
@@ -122,14 +112,15 @@ def export_onnx(
     for name in installed():
         if name not in runtimes:  # these keep what they compile by the file's place, so it has to be there
             runtimes[name] = EXPORTED[name](read_export(path))
-            differences[name] = compare(runtimes[name], sources, expected)
-    flat = [np.full_like(sources[0], value) for value in (-1.0, 1.0)]
-    expected_flat = [_run(reference, source) for source in flat]
-    flat_differences = {name: compare(runtime, flat, expected_flat) for name, runtime in runtimes.items()}
+            differences[name] = compare(runtimes[name], inputs, expected)
+    even = flat(signature, inputs[0])
+    expected_flat = [answer(reference, given) for given in even]
+    flat_differences = {name: compare(runtime, even, expected_flat) for name, runtime in runtimes.items()}
     agreeing = {name: runtime for name, runtime in runtimes.items() if differences[name].largest <= MOST_DIFFERENCE}
-    seconds = _seconds({"torch": reference, **agreeing}, sources[0])
+    seconds = seconds_of({"torch": reference, **agreeing}, inputs[0])
     remember(sha256, seconds)
-    return Export(path, tuple(source.shape[2:] for source in sources), differences, seconds, flat_differences)
+    sizes = tuple(dict.fromkeys((given.source.shape[2], given.source.shape[3]) for given in inputs))
+    return Export(path, sizes, differences, seconds, flat_differences, pictures=len(shown))
 
 
 def measure(folder: Path) -> dict[str, float]:
@@ -141,11 +132,11 @@ def measure(folder: Path) -> dict[str, float]:
     exported = fresh_export(folder)
     generator, description = load_model(folder)
     reference = TorchRuntime(generator, description.inference, device="cpu")
-    sources = _sources(description, exported.signature)
-    expected = [_run(reference, source) for source in sources]
+    inputs = made_up(description, exported.signature)
+    expected = [answer(reference, given) for given in inputs]
     runtimes = {name: EXPORTED[name](exported) for name in installed()}
-    agreeing = {name: one for name, one in runtimes.items() if compare(one, sources, expected).largest <= MOST_DIFFERENCE}
-    seconds = _seconds({"torch": reference, **agreeing}, sources[0])
+    agreeing = {name: one for name, one in runtimes.items() if compare(one, inputs, expected).largest <= MOST_DIFFERENCE}
+    seconds = seconds_of({"torch": reference, **agreeing}, inputs[0])
     remember(exported.sha256, seconds)
     return seconds
 
@@ -158,65 +149,22 @@ def _remove_drafts(path: Path) -> None:
                 draft.unlink()
 
 
-def compare(runtime: Runtime, sources: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> Difference:
-    """How far what a runtime makes of some sources is from what is expected."""
-    distances = [np.abs(_run(runtime, source) - output) for source, output in zip(sources, expected, strict=True)]
-    count = sum(distance.size for distance in distances)
-    return Difference(
-        largest=float(max(distance.max() for distance in distances)),
-        mean=float(sum(distance.sum(dtype=np.float64) for distance in distances) / count),
-    )
-
-
-def _run(runtime: Runtime, source: np.ndarray) -> np.ndarray:
-    """The translation of some sources, with all conditions stated in some way."""
-    random = np.random.default_rng(_SEED)
-    nothing = no_condition(runtime.signature, source)
-    drawn = {  # of words and objects numbers, of all else anything
-        kind: random.integers(0, 4 if kind == "objects" else 2, zeros.shape).astype(zeros.dtype)
-        if kind == "objects" or zeros.dtype == np.int64
-        else random.uniform(-1, 1, zeros.shape).astype(np.float32)
-        for kind, zeros in nothing.items()
-    }
-    return runtime.run(source, condition=drawn, seed=_SEED)
-
-
-def _sources(description: ModelDescription, signature: Signature) -> list[np.ndarray]:
-    """Pictures to compare on: one of the trained size first, one of the smallest if that is another, and two that are not square."""
-    multiple, channels = signature.size_multiple, int(description.generator.options["source_channels"])
-    smallest = -(-signature.min_size // multiple) * multiple
-    trained = max(smallest, -(-min(description.size, TILE) // multiple) * multiple)
-    shapes = dict.fromkeys([(1, trained, trained), (1, smallest, smallest), (2, trained, trained + multiple)])
-    return [_like_pictures(count, channels, height=height, width=width) for count, height, width in shapes]
-
-
-def _like_pictures(count: int, channels: int, *, height: int, width: int) -> np.ndarray:
-    """Random pictures (B, C, H, W) in [-1, 1] that have what photographs have: more of the coarse than of the fine, and edges."""
-    random = np.random.default_rng(_SEED)
-    pictures = np.zeros((count, channels, height, width))
-    for cell in (2**power for power in range(7) if 2**power <= min(height, width)):
-        coarse = random.standard_normal((count, channels, -(-height // cell), -(-width // cell)))
-        pictures += cell**0.5 * coarse.repeat(cell, axis=2).repeat(cell, axis=3)[..., :height, :width]
-    pictures /= np.abs(pictures).max() or 1.0
-    return pictures.astype(np.float32)
-
-
-def _seconds(runtimes: Mapping[str, Runtime], source: np.ndarray) -> dict[str, float]:
-    """The median time of each, in turns, so that a busy machine is slow for all of them."""
-    taken: dict[str, list[float]] = {name: [] for name in runtimes}
-    begun = time.perf_counter()
-    while len(taken["torch"]) < _MOST_ROUNDS and (not taken["torch"] or time.perf_counter() - begun < _ENOUGH_SECONDS):
-        for name, runtime in runtimes.items():
-            start = time.perf_counter()
-            _run(runtime, source)
-            taken[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in taken.items()}
-
-
 # --- From the network to the file ----------------------------------------------------------------------------------------------------
 
 
-def _as_onnx(generator: nn.Module, description: ModelDescription) -> tuple[bytes, Signature]:
+def with_metadata(network: bytes, signature: Signature, description: ModelDescription, *, sha256: str) -> bytes:
+    """A serialised network as a file that says all that is needed to use it, see ``onnxfile``.
+
+    Args:
+        network: without metadata.
+        signature: what it takes.
+        description: of the model.
+        sha256: of the weights that it was made from.
+    """
+    return network + _tail(metadata(description_tree(description, sha256=sha256), signature=signature, network=network))
+
+
+def as_onnx(generator: nn.Module, description: ModelDescription) -> tuple[bytes, Signature]:
     """The serialised network, without metadata, and what it takes.
 
     Raises:
@@ -224,20 +172,30 @@ def _as_onnx(generator: nn.Module, description: ModelDescription) -> tuple[bytes
     """
     if sum(tensor.nbytes for tensor in generator.state_dict().values()) > _MOST_BYTES:
         raise ModelError("the model is too large for one ONNX file", why="that holds at most 2 GB", fix="use it with torch")
-    shapes = _smallest_maps(generator)
-    layers = [module for module in generator.modules() if isinstance(module, Dropout) and module.as_noise]
-    dropped = tuple(_dropped(layer, shapes[layer], side=_smallest(generator)) for layer in layers)
-    signature = signature_of(generator, description.inference, dropped=dropped)
-    network = _Exportable(generator, single_pixels=[layer for layer, shape in shapes.items() if shape[2:] == (1, 1)])
+    network, arguments, signature = exportable(generator, description)
     try:
         with _quietly():
-            program = torch.onnx.export(network.eval(), **_arguments(generator, signature), dynamo=True, external_data=False, verbose=False)
+            program = torch.onnx.export(network.eval(), **arguments, dynamo=True, external_data=False, verbose=False)
     except Exception as error:  # the exporter's errors have no class in common
         cause = error.__cause__ or error
         why = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise ModelError("this network cannot be exported", why=why, fix="use the model with torch") from error
     assert program is not None
-    return _bare(program.model_proto), signature
+    return bare(program.model_proto), signature
+
+
+def exportable(generator: nn.Module, description: ModelDescription) -> tuple[nn.Module, dict[str, Any], Signature]:
+    """The network with all that it takes as inputs, example arguments of an exporter, and its signature.
+
+    Raises:
+        ModelError: it cannot be exported.
+    """
+    shapes = _smallest_maps(generator)
+    layers = [module for module in generator.modules() if isinstance(module, Dropout) and module.as_noise]
+    dropped = tuple(_dropped(layer, shapes[layer], side=_smallest(generator)) for layer in layers)
+    signature = signature_of(generator, description.inference, dropped=dropped)
+    network = _Exportable(generator, single_pixels=[layer for layer, shape in shapes.items() if shape[2:] == (1, 1)])
+    return network, _arguments(generator, signature), signature
 
 
 def _smallest(generator: nn.Module) -> int:
@@ -359,7 +317,7 @@ class _EitherStatistics(nn.Module):
         return torch.where(is_single, running, own)
 
 
-def _bare(model: Any) -> bytes:
+def bare(model: Any) -> bytes:
     """The serialised network without what the exporter notes beside it: source lines, paths, names of modules."""
     graph = model.graph
     for thing in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):

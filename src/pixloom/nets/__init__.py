@@ -13,6 +13,7 @@ from pixloom.errors import ConfigError, nearest
 from pixloom.nets.discriminators import ImageCritic, PatchCritic, PixelCritic
 from pixloom.nets.encoder_decoder import EncoderDecoder
 from pixloom.nets.enhancer import Enhancer
+from pixloom.nets.enlarging import Compact, Rrdb, Srgan, SrResNet
 from pixloom.nets.frozen import FrozenCritic
 from pixloom.nets.multiscale import MultiScaleCritic
 from pixloom.nets.residual import ResidualCritic, ResidualUNet
@@ -34,6 +35,10 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "stargan2": StarGan2,
     "ugatit": Ugatit,
     "residual_unet": ResidualUNet,
+    "rrdb": Rrdb,
+    "compact": Compact,
+    "srresnet": SrResNet,
+    "srgan": Srgan,
 }
 """Networks that translate."""
 

@@ -19,18 +19,21 @@ MOST_PIXELS = 1_000_000_000
 
 @dataclass(frozen=True)
 class SuperResolve(Task):
-    """x = the small picture enlarged with the bicubic filter, y = the picture; the network adds what is missing.
+    """x = the small picture enlarged, y = the picture; the network adds what is missing.
 
     Small pictures are made with an antialiased bicubic filter (a = -0.5, as MATLAB's ``imresize`` has it). The network sees them at the
-    large size, so that any network can be used; ``shuffle`` folds the pixels back and works at the small one.
+    large size, so that any network can be used; ``shuffle`` folds the pixels back and works at the small one. So do the generators of
+    ``nets.enlarging``, which take the small picture back out of one that was enlarged by ``nearest``.
 
     Attributes:
         scale: how many times as many rows and columns.
         degradation: ``bicubic`` alone, or ``chain`` with blur, noise and JPEG before it, for pictures from the wild.
+        enlargement: how the small picture is brought to the large size before the network sees it: the bicubic filter, or repeated pixels.
     """
 
     scale: Annotated[int, Field(ge=2, le=8)] = 4
     degradation: Literal["bicubic", "chain"] = "bicubic"
+    enlargement: Literal["bicubic", "nearest"] = "bicubic"
 
     name: ClassVar[str] = "super-resolve"
     summary: ClassVar[str] = "enlarge 2 to 8 times; train on a folder of sharp pictures"
@@ -64,8 +67,8 @@ class SuperResolve(Task):
 
     @property
     def reach(self) -> int:
-        """That of the bicubic filter."""
-        return 2
+        """That of the bicubic filter; repeated pixels have none."""
+        return 2 if self.enlargement == "bicubic" else 0
 
     def accepted(self, source: Pixels, given: Given) -> Given:
         """Nothing.
@@ -84,7 +87,8 @@ class SuperResolve(Task):
 
     def encode_source(self, source: Pixels, given: Given) -> Values:
         """The picture at its new size."""
-        return to_model(resize(source, height=source.shape[0] * self.scale, width=source.shape[1] * self.scale))
+        height, width = (side * self.scale for side in source.shape[:2])
+        return to_model(resize(source, height=height, width=width, nearest=self.enlargement == "nearest"))
 
     def compose(self, output: Values, source: Pixels, given: Given) -> Pixels:
         """The output itself."""

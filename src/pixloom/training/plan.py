@@ -29,6 +29,7 @@ from pixloom.training.conditioning import conditioned, conditions_of, option_of,
 from pixloom.training.recognition import choose_size, enlarged, recipe_of, recognise_task
 from pixloom.training.schedule import round_up, stages
 from pixloom.training.sizing import sized
+from pixloom.training.startfrom import known_of
 
 STEP_SHARE = 0.8
 """Share of the time that goes into steps; the rest is for previews, validation and checkpoints."""
@@ -118,16 +119,14 @@ def make_plan(
     if "recipe" in settings:
         raise ConfigError("the recipe is not a setting of its own", fix=f"--recipe {settings['recipe']}")
     task = settings.pop("task.name", None) if task is None else task
+    if settings.get("training.from_model") is not None:
+        known = known_of(settings["training.from_model"])
+        settings = {**known.settings, **settings}
+        task, direction = task or known.task.name, direction or known.task.direction
+        size = known.size if size is None and "data.size" not in settings else size
     if method is not None:
         recipe_name = recipe_of(method, recipe_name)
-    if recipe_name is not None and recipe_name not in RECIPES:
-        raise ConfigError(f"there is no recipe '{recipe_name}'", fix=nearest(recipe_name, RECIPES))
-    if task is not None and task not in TASKS:
-        raise ConfigError(f"there is no task '{task}'", fix=nearest(task, TASKS))
-    if direction is not None and direction not in get_args(Direction):
-        raise ConfigError(f"there is no direction '{direction}'", fix=nearest(direction, get_args(Direction)))
-    if images is not None and minutes is not None:
-        raise ConfigError("both --images and --minutes were given", fix="give one of them")
+    _check_wishes(task, recipe_name=recipe_name, direction=direction, images=images, minutes=minutes)
     place = {"path": data, **(data_settings or {})}
     reasons: list[str] = []
     if task is None:
@@ -135,14 +134,8 @@ def make_plan(
         reasons.append(reason)
     if recipe_name is None:
         recipe_name = TASKS[task].recipe
-    wished = settings.pop("data.size", None) if size is None else size
-    if wished is None:
-        size, reason = choose_size(discover(DataConfig(**place), paired=TASKS[task].needs_pairs), device=device)
-        reasons.append(reason)
-    elif not isinstance(wished, int) or wished < 16:
-        raise ConfigError(f"the size cannot be {wished!r}", why="it is the side of the training crop in pixels", fix="--size 128")
-    else:
-        size = wished
+    size, why = _size_of(place, settings.pop("data.size", None) if size is None else size, task=task, device=device)
+    reasons += [why] if why else []
     base = {f"data.{key}": value for key, value in place.items()} | {
         "task.name": task,
         "task.direction": direction,
@@ -173,6 +166,28 @@ def make_plan(
         config = override(config, {"losses.perceptual_weight": 0.0})
         reasons.append(why)
     return complete(config, reasons=tuple(reasons))
+
+
+def _check_wishes(
+    task: str | None, *, recipe_name: str | None, direction: Direction | None, images: int | None, minutes: float | None
+) -> None:
+    if recipe_name is not None and recipe_name not in RECIPES:
+        raise ConfigError(f"there is no recipe '{recipe_name}'", fix=nearest(recipe_name, RECIPES))
+    if task is not None and task not in TASKS:
+        raise ConfigError(f"there is no task '{task}'", fix=nearest(task, TASKS))
+    if direction is not None and direction not in get_args(Direction):
+        raise ConfigError(f"there is no direction '{direction}'", fix=nearest(direction, get_args(Direction)))
+    if images is not None and minutes is not None:
+        raise ConfigError("both --images and --minutes were given", fix="give one of them")
+
+
+def _size_of(place: Mapping[str, Any], wished: Any, *, task: str, device: str) -> tuple[int, str | None]:
+    """Side of the training crops; where it was not wished for, with the reason."""
+    if wished is None:
+        return choose_size(discover(DataConfig(**place), paired=TASKS[task].needs_pairs), device=device)
+    if not isinstance(wished, int) or wished < 16:
+        raise ConfigError(f"the size cannot be {wished!r}", why="it is the side of the training crop in pixels", fix="--size 128")
+    return wished, None
 
 
 def _seeing(config: RunConfig, reasons: tuple[str, ...], *, channels: int) -> tuple[RunConfig, tuple[str, ...]]:

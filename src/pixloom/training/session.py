@@ -32,6 +32,7 @@ from pixloom.training.monitor import NOT_FINITE, RULES, Alarm, Setting, alarms, 
 from pixloom.training.plan import Plan, digest, load_examples, load_pictures
 from pixloom.training.report import write_report
 from pixloom.training.schedule import interval, size_at, stage_ends
+from pixloom.training.startfrom import begin_with
 from pixloom.training.state import Progress, forget_checkpoints, newest_checkpoint, save_checkpoint
 from pixloom.training.status import Status
 from pixloom.training.tensorboard import Writer, open_writer
@@ -135,7 +136,16 @@ class Session:
         for complaint in complaints:
             self.tell("warning", progress, complaint)
         self.engine.wait()
-        return progress if checkpoint is not None else self._look_over(progress)
+        if checkpoint is not None:
+            return progress
+        self._begin(progress)
+        return self._look_over(progress)
+
+    def _begin(self, progress: Progress) -> None:
+        """With another model's weights, where that is wished for."""
+        model = self.plan.config.training.from_model
+        if model is not None:
+            self.tell("began", progress, begin_with(self.learner, model))
 
     def close(self, progress: Progress, *, signal_number: int | None) -> RunResult:
         """Leave the run in order: checkpoint, model, judgement, report."""
@@ -220,6 +230,8 @@ class Session:
         self.learner = Learner(config, channels=self.plan.network_channels, engine=self.engine)
         if checkpoint is not None:
             self.learner.restore(checkpoint)
+        else:
+            self._begin(start)
         if self.engine.is_main:
             truncate_after(self.folder.history, start.images)
             self.folder.forget_after(start.images)

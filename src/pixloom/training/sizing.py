@@ -56,7 +56,8 @@ SHARE_OF_MEMORY = 0.6
 
 
 def sized(config: RunConfig, *, examples: int, device: torch.device, settings: Mapping[str, Any]) -> tuple[RunConfig, str | None]:
-    """The config with networks of the size that suits, and the reason; as it is where the recipe is another or its networks were replaced.
+    """The config with networks of the size that suits, and the reason; as it is where the recipe is another, its networks were
+    replaced, or it goes on from a model.
 
     Args:
         config: of the recipe, with the person's settings.
@@ -65,6 +66,8 @@ def sized(config: RunConfig, *, examples: int, device: torch.device, settings: M
         settings: the person's, which stay.
     """
     critic = None if config.critic is None else config.critic.name
+    if config.training.from_model is not None:
+        return config, None
     if config.recipe not in ("auto", "twin") or config.generator.name != "residual_unet" or critic not in ("residual", "frozen", None):
         return config, None
     on_cpu = device.type == "cpu"
@@ -92,8 +95,13 @@ def _memory(size: Size, *, wanted: Size, needed: int | None, free: int | None) -
 
 
 def bytes_of(config: RunConfig) -> int | None:
-    """The memory of a step between pictures of three channels, by count; None where it cannot be counted."""
-    step = counted(config, channels=(3, 3))
+    """The memory of a step between pictures of three channels, by count; None where it cannot be counted.
+
+    Classes and conditions are not known yet when the size is chosen; they take little.
+    """
+    stateless = {"task.name": "pair", "task.options": {}, "conditions": {}}
+    networks = {f"{role}.options.conditions": {} for role in ("generator", "critic") if getattr(config, role) is not None}
+    step = counted(override(config, stateless | networks), channels=(3, 3))
     return None if step is None else step.memory_bytes
 
 

@@ -1,0 +1,135 @@
+"""A trained generator as one LiteRT file (formerly TensorFlow Lite), for phones and small computers: pictures of one size."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pixloom.errors import ConfigError, ModelError, OutputError, require
+from pixloom.files import new_file
+from pixloom.inference.choice import find_model
+from pixloom.inference.export import Export, exportable
+from pixloom.inference.onnxfile import Signature
+from pixloom.inference.parity import Input, answer, check, compare, made_up, real, seconds_of
+from pixloom.inference.runtimes import TorchRuntime, feeds
+from pixloom.modelfile import load_model
+
+LITERT = "model.tflite"
+"""The name of the file inside a model folder, unless another is given."""
+
+NAME = "litert"
+
+
+class LiteRt:
+    """An exported file in the LiteRT interpreter, on the CPU."""
+
+    name = NAME
+    batch_size = 1
+
+    def __init__(self, path: Path, signature: Signature) -> None:
+        interpreter = require("ai_edge_litert.interpreter", extra="litert", purpose="running a LiteRT file")
+        self.signature = signature
+        self.interpreter = interpreter.Interpreter(model_path=str(path), num_threads=torch.get_num_threads())
+        self.runner = self.interpreter.get_signature_runner()
+
+    def run(self, source: np.ndarray, *, condition: Mapping[str, np.ndarray] | None = None, seed: int) -> np.ndarray:
+        """See :meth:`Runtime.run`; one picture of the size that the file is for."""
+        values = list(feeds(self.signature, source, condition=condition, seed=seed).values())
+        names = [f"args_{place}" for place in range(len(values))]
+        (output,) = self.runner(**dict(zip(names, values, strict=True))).values()
+        return np.asarray(output)
+
+
+class _Flat(torch.nn.Module):
+    """The exportable network with its inputs one by one, in the order of :func:`runtimes.feeds`."""
+
+    def __init__(self, network: torch.nn.Module, signature: Signature) -> None:
+        super().__init__()
+        self.network, self.noise, self.kinds = network, bool(signature.noise_channels), len(signature.conditions)
+
+    def forward(self, source: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        """To the output."""
+        noise, rest = ([others[0]], others[1:]) if self.noise else ([], others)
+        output: torch.Tensor = self.network(source, list(rest[: self.kinds]), noise, list(rest[self.kinds :]))
+        return output
+
+
+def export_litert(
+    model: str | Path, *, out: str | Path | None = None, pictures: str | Path | None = None, overwrite: bool = False
+) -> Export:
+    """Write a model as a LiteRT file for one picture of the trained size, and compare it with the network.
+
+    Inputs and output are float32 in [-1, 1], (1, channels, height, width): the source, then noise, conditions and what dropout keeps, as
+    far as the network has them. It is made by Google's ``litert-torch``.
+
+    Args:
+        model: a model folder or a run folder.
+        out: the file; by default ``model.tflite`` in the model folder.
+        pictures: a folder of sources to compare on, see :func:`export.export_onnx`.
+        overwrite: whether an existing file is replaced.
+
+    Raises:
+        DependencyError: the extra ``litert`` is not installed.
+        ModelError: no model there; or one that cannot be exported, or whose file gives something else: then nothing is written.
+        OutputError: the file exists, or cannot be written.
+    """
+    folder = find_model(Path(model))
+    path = Path(out) if out is not None else folder / LITERT
+    if path.suffix != Path(LITERT).suffix:
+        raise ConfigError("a LiteRT model is a .tflite file", where=path, fix="give --out a name that ends in .tflite")
+    if path.exists() and not overwrite:
+        raise OutputError("the file exists already", where=path, fix="choose another --out, or replace it with --overwrite")
+    litert = require("litert_torch", extra="litert", purpose="exporting to LiteRT")
+    generator, description = load_model(folder)
+    reference = TorchRuntime(generator, description.inference, device="cpu")
+    network, _, signature = exportable(generator, description)
+    first = made_up(description, signature)[0]
+    shown = [_cut(given, first) for given in real(folder, reference, description, folder=None if pictures is None else Path(pictures))]
+    inputs = [first, *(given for given in shown if given is not None)]
+    expected = [answer(reference, given) for given in inputs]
+    rows = feeds(signature, first.source, condition=first.condition or None, seed=0)
+    arguments = tuple(torch.from_numpy(np.ascontiguousarray(values)) for values in rows.values())
+    try:
+        with _quietly():
+            made: Any = litert.convert(_Flat(network, signature).eval(), arguments)
+    except Exception as error:  # the converter's errors have no class in common
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError("this network cannot be exported to LiteRT", why=why[:300], fix="pixloom export MODEL, for ONNX") from error
+    with new_file(path, what="the LiteRT model") as draft:
+        with _quietly():
+            made.export(str(draft))
+            runtime = LiteRt(draft, signature)
+        differences = {NAME: compare(runtime, inputs, expected)}
+        check(differences[NAME], what="the LiteRT model")
+    seconds = seconds_of({"torch": reference, NAME: runtime}, first)
+    return Export(path, (first.source.shape[2:],), differences, seconds, {}, pictures=len(inputs) - 1)
+
+
+def _cut(given: Input, like: Input) -> Input | None:
+    """A real input cut to the size that the file is for; None where it is smaller, or conditions have places."""
+    height, width = like.source.shape[2:]
+    if given.source.shape[2] < height or given.source.shape[3] < width or any(values.ndim == 4 for values in given.condition.values()):
+        return None
+    return Input(np.ascontiguousarray(given.source[:1, :, :height, :width]), {kind: values[:1] for kind, values in given.condition.items()})
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the converter's remarks on its own steps."""
+    former = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(former)

@@ -1,0 +1,98 @@
+"""Going on from a model: its networks, its task and its size are the run's, and its weights the beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pixloom.config import TaskConfig
+from pixloom.errors import ModelError
+from pixloom.inference.choice import find_model
+from pixloom.modelfile import load_model, read_description
+from pixloom.nets.team import acting
+from pixloom.training.learner import Learner
+from pixloom.training.state import list_checkpoints, read_checkpoint
+
+GIVEN_BY_DATA = ("source_channels", "target_channels", "size", "conditions")
+"""Options of a generator that follow from the data, with which they must agree."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a model says of the run that goes on from it.
+
+    Attributes:
+        task: what it translates.
+        size: in pixels.
+        settings: dotted keys, unless a person says otherwise.
+    """
+
+    task: TaskConfig
+    size: int
+    settings: Mapping[str, Any]
+
+
+def known_of(model: str | Path) -> Known:
+    """What a model folder or a run folder says of itself.
+
+    Raises:
+        ModelError: no model there, or a damaged one.
+    """
+    description, _ = read_description(find_model(Path(model)))
+    options = {name: value for name, value in description.generator.options.items() if name not in GIVEN_BY_DATA}
+    settings = {
+        "training.from_model": str(model),
+        "generator.name": description.generator.name,
+        "generator.options": options,
+        "inference.statistics": description.inference.statistics,
+        "inference.dropout": description.inference.dropout,
+        **{f"task.options.{name}": value for name, value in description.task.options.items()},
+        **({"conditions": description.conditions} if description.conditions else {}),
+    }
+    return Known(description.task, description.size, settings)
+
+
+def begin_with(learner: Learner, model: str | Path) -> str:
+    """Put a model's weights into a learner, the critic's too where its run is at hand; what was done, in words.
+
+    Raises:
+        ModelError: no model there, or its networks are not the learner's.
+    """
+    found, _ = load_model(find_model(Path(model)))
+    networks = [learner.generator, *([learner.ema.network] if learner.ema else [])]
+    for network in networks:
+        _put(found.state_dict(), acting(network), where=model)
+    judged = learner.critic is not None and _critic_of(Path(model), learner.critic)
+    return f"begun with the generator{' and the critic' if judged else ''} of {model}"
+
+
+def _put(state: Mapping[str, torch.Tensor], network: nn.Module, *, where: str | Path) -> None:
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        lines = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
+        raise ModelError(
+            "the generator of this run is not the model's",
+            where=where,
+            why=lines,
+            fix="leave generator.options alone, and give data with the same channels and conditions",
+        ) from error
+
+
+def _critic_of(run: Path, critic: nn.Module) -> bool:
+    """Whether the newest checkpoint of a run holds such a critic, whose weights are then taken."""
+    there = list_checkpoints(run / "checkpoints") if (run / "checkpoints").is_dir() else []
+    if not there:
+        return False
+    tensors = read_checkpoint(there[-1]).tensors
+    state = {key.removeprefix("critic/"): value for key, value in tensors.items() if key.startswith("critic/")}
+    own = critic.state_dict()
+    if state.keys() != own.keys() or any(state[name].shape != own[name].shape for name in own):
+        return False
+    critic.load_state_dict(state)
+    return True

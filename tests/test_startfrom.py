@@ -1,0 +1,96 @@
+"""Going on from a model: its weights are the beginning, its task, networks and size the run's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pixloom.config import override
+from pixloom.errors import ModelError
+from pixloom.importers import import_model
+from pixloom.training.api import resume, train
+from pixloom.training.history import read
+from pixloom.training.plan import make_plan
+from pixloom.training.state import list_checkpoints
+from tiny import NARROW, tiny_config, write_pairs
+
+STILL = {"generator_optimizer.learning_rate": 1e-30, "critic_optimizer.learning_rate": 1e-30}
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    return write_pairs(tmp_path / "pairs")
+
+
+def generator_of(run):
+    return load_file(run / "model-last" / "model.safetensors")
+
+
+def critic_of(run):
+    tensors = load_file(list_checkpoints(run / "checkpoints")[-1] / "state.safetensors")
+    return {name: tensor for name, tensor in tensors.items() if name.startswith("critic/")}
+
+
+def test_a_run_goes_on_from_another_with_its_critic(pairs, tmp_path):
+    train(tiny_config(pairs, generator__options__norm="none", inference__statistics="running"), out=tmp_path / "first", quiet=True)
+    plan = make_plan(
+        str(pairs),
+        recipe_name="pix2pix",
+        images=4,
+        seed=7,
+        settings={
+            "training.from_model": str(tmp_path / "first"),
+            "compute.device": "cpu",
+            "critic.options": {"layers": 1, "width": 4},
+            **STILL,
+        },
+    )
+    assert (plan.config.data.size, plan.config.generator.options["width"], plan.config.generator.options["norm"]) == (16, 4, "none")
+    train(plan.config, out=tmp_path / "second", quiet=True)
+    before, after = generator_of(tmp_path / "first"), generator_of(tmp_path / "second")
+    assert all(torch.allclose(before[name], after[name]) for name in before), "nothing has been learnt since"
+    learnt = {name: tensor for name, tensor in critic_of(tmp_path / "first").items() if "running" not in name and "num_batches" not in name}
+    assert all(torch.allclose(tensor, critic_of(tmp_path / "second")[name]) for name, tensor in learnt.items())
+    told = [entry for entry in read(tmp_path / "second" / "history.jsonl") if entry.get("event") == "began"]
+    assert "generator and the critic of" in told[0]["message"]
+
+
+def test_it_learns_and_resumes_from_there(pairs, tmp_path):
+    train(tiny_config(pairs), out=tmp_path / "first", quiet=True)
+    config = override(tiny_config(pairs, training__checkpoint_every_images=4), {"training.from_model": str(tmp_path / "first" / "model")})
+    train(config, out=tmp_path / "whole", quiet=True)
+    train(config, out=tmp_path / "part", quiet=True)
+    for folder in list_checkpoints(tmp_path / "part" / "checkpoints")[-1:]:
+        import shutil
+
+        shutil.rmtree(folder)
+    (tmp_path / "first").rename(tmp_path / "gone")
+    resume(tmp_path / "part", quiet=True)
+    one, other = (generator_of(tmp_path / run) for run in ("whole", "part"))
+    assert all(torch.equal(one[name], other[name]) for name in one), "a resumed run needs the first model no more"
+    first = generator_of(tmp_path / "gone")
+    assert any(not torch.equal(first[name], one[name]) for name in one)
+
+
+def test_an_imported_model_is_fine_tuned(pairs, tmp_path):
+    from peers import peer_unet_state
+
+    torch.save(peer_unet_state(1, 3, depth=4, width=4, norm="batch"), tmp_path / "latest_net_G.pth")
+    import_model(tmp_path / "latest_net_G.pth", out=tmp_path / "imported")
+    narrow = {"critic.options": {"layers": 1, "width": 4}, "compute.device": "cpu"}
+    settings = {"training.from_model": str(tmp_path / "imported"), **narrow, **STILL}
+    config = make_plan(str(pairs), recipe_name="pix2pix", images=4, settings=settings).config
+    assert config.generator.options["depth"] == 4
+    train(config, out=tmp_path / "tuned", quiet=True)
+    before, after = load_file(tmp_path / "imported" / "model.safetensors"), generator_of(tmp_path / "tuned")
+    assert all(torch.allclose(before[name], after[name]) for name in before if "running" not in name and "num_batches" not in name)
+
+
+def test_what_does_not_fit_is_said(pairs, tmp_path):
+    train(tiny_config(pairs), out=tmp_path / "first", quiet=True)
+    wider = override(tiny_config(pairs), {"training.from_model": str(tmp_path / "first"), **NARROW, "generator.options.width": 8})
+    with pytest.raises(ModelError, match="the generator of this run is not the model's"):
+        train(wider, out=tmp_path / "second", quiet=True)
+    with pytest.raises(ModelError, match="no such model"):
+        make_plan(str(pairs), settings={"training.from_model": str(tmp_path / "nowhere")})
