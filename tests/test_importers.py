@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
+import peers_more
 import peers_sr
 from peers import FORWARDS, STATES, peer_patch, peer_patch_state, peer_resnet, peer_resnet_state, peer_unet, peer_unet_state
 from pixloom.cli.app import app
@@ -268,6 +269,7 @@ def torch_picture():
 def test_every_family_has_a_forward_of_its_own():
     from pixloom.importers import FAMILIES
 
-    states, forwards = STATES | peers_sr.STATES, FORWARDS | peers_sr.FORWARDS
+    states = STATES | peers_more.STATES | peers_sr.STATES
+    forwards = FORWARDS | peers_more.FORWARDS | peers_sr.FORWARDS
     assert states.keys() == forwards.keys() == FAMILIES.keys()
     assert F.relu(torch.tensor(-1.0)) == 0

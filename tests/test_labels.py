@@ -138,7 +138,7 @@ def test_an_ignored_class_is_no_class():
     ("labels", "ignore", "message"),
     [
         ((), None, "0 classes"),
-        (tuple(Label(str(n), (n, n, 0), n) for n in range(65)), None, "65 classes"),
+        (tuple(Label(str(n), (n % 256, n // 256, 0), n) for n in range(257)), None, "257 classes"),
         ((ROAD, replace(SKY, name="road")), None, "name road"),
         ((ROAD, replace(SKY, colour=ROAD.colour)), None, "colour"),
         ((ROAD, replace(SKY, id=7)), None, "id 7"),

@@ -109,7 +109,8 @@ def test_every_option_of_the_network_is_written_down(tmp_path):
     """Defaults too: a later version may choose others."""
     network = trained("resnet")
     described = describe_generator("resnet", network)
-    own = {"blocks", "halvings", "width", "norm", "dropout", "antialias", "noise_channels", "head", "conditions", "injection"}
+    own = {"blocks", "halvings", "width", "norm", "dropout", "antialias", "padding", "kernel", "planes"}
+    own |= {"noise_channels", "head", "conditions", "injection"}
     assert set(described.options) == {"source_channels", "target_channels"} | own
     assert build("resnet", described.options).options == network.options
 

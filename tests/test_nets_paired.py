@@ -208,9 +208,11 @@ LOCAL = [
     ("resnet", {"norm": "none", "blocks": 1, "halvings": 3}),
     ("resnet", {"norm": "none", "blocks": 1, "antialias": True}),
     ("resnet", {"norm": "none", "blocks": 1, "halvings": 3, "antialias": True}),
+    ("resnet", {"norm": "none", "blocks": 1, "halvings": 1, "kernel": 4, "padding": "zeros"}),
+    ("resnet", {"norm": "none", "blocks": 2, "halvings": 3, "kernel": 4}),
     ("enhancer", {"norm": "none", "halvings": 1, "local_blocks": 2}),
     ("spade", {"norm": "none", "levels": 2, "spectral": False}),
-    ("spade", {"norm": "none", "levels": 3, "spectral": False}),
+    ("spade", {"norm": "none", "levels": 3, "spectral": False, "bias": True, "planes": "binary"}),
 ]
 
 
@@ -403,6 +405,56 @@ def test_every_option_of_spade_acts():
     assert plain(x).shape == small("spade", levels=2).eval()(x).shape
     assert small("spade", levels=4).size_multiple == 16
     assert torch.equal(plain(x), plain(x))
+    assert torch.equal(small("spade", planes="binary").eval()(2 * x - 1), plain(x))
+    assert small("spade", levels=7).blocks[0].shortcut is None
+    assert small("spade", levels=7).entry.out_channels == 32 * 4
+    biases = {name for name, _ in small("spade", bias=True).named_parameters()} - {name for name, _ in small("spade").named_parameters()}
+    assert biases == {"entry.bias", *(f"blocks.{block}.convolutions.{place}.bias" for block in range(5) for place in (0, 1))}
+
+
+def test_spade_may_begin_with_a_map_made_of_noise():
+    x, network = drawn(2, 3, 32, 32), small("spade", start=[4, 4], noise_channels=5).eval()
+    noise = drawn(2, 5)
+    assert network.entry.weight.shape == (8 * 4 * 16, 5)
+    assert not torch.equal(network(x, noise=noise), network(x, noise=noise.flip(0)))
+    assert network.radius is None
+    assert network(drawn(2, 3, 24, 40), noise=noise).shape == (2, 3, 24, 40)
+    with pytest.raises(ConfigError, match="does not fit"):
+        network(x)
+    with pytest.raises(ConfigError, match="start would have no effect"):
+        small("spade", start=[4, 4])
+    with pytest.raises(ConfigError, match="style does not go"):
+        small("spade", start=[4, 4], noise_channels=8, conditions={"style": 8})
+
+
+@pytest.mark.parametrize("name", ["resnet", "enhancer"])
+def test_labels_are_seen_as_ones_and_zeros(name):
+    x = drawn(1, 3, 32, 32)
+    assert torch.equal(small(name, planes="binary").eval()(2 * x - 1), small(name).eval()(x))
+
+
+def test_the_padding_and_kernels_of_stargan():
+    network = small("resnet", padding="zeros", kernel=4, norm="batch")
+    shapes = [tuple(layer.weight.shape[2:]) for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    assert shapes == [(7, 7), (4, 4), (4, 4), *[(3, 3)] * 4, (4, 4), (4, 4), (7, 7)]
+    assert not any(isinstance(layer, nn.ReflectionPad2d) for layer in network.modules())
+    with pytest.raises(ConfigError, match="kernel=4 would have no effect"):
+        small("resnet", kernel=4, antialias=True)
+    small("resnet", padding="zeros", conditions={"label": 2})  # which mirrored, the instance norm would subtract
+
+
+def test_a_unet_may_see_noise_at_every_level():
+    at = {"noise_channels": 3, "depth": 5, "width": 4, "source_channels": 3, "target_channels": 3}
+    torch.manual_seed(0)
+    network = build("unet", {**at, "planes_at": "levels", "conditions": {"image": 2}}).eval()
+    assert [module.in_channels for module in network.modules() if isinstance(module, L.Halving)] == [8, 7, 11, 19, 35]
+    x, noise = drawn(2, 3, 32, 32), drawn(2, 3)
+    with torch.no_grad():
+        network.encoder[0].weight[:, 3:].zero_()  # the outermost level does not see it, so the others have to
+    assert not torch.equal(network(x, noise=noise), network(x, noise=noise.flip(0)))
+    with pytest.raises(ConfigError, match="planes_at=levels would have no effect"):
+        build("unet", {**at, "noise_channels": 0, "planes_at": "levels"})
+    assert build("unet", {**at, "bias": True}).encoder[1][1].bias is not None
 
 
 @pytest.mark.parametrize("name", ["resnet", "enhancer", "spade"])

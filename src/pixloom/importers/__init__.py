@@ -17,9 +17,9 @@ from pixloom.conditions import build_conditions
 from pixloom.config import InferenceConfig, NetworkConfig, TaskConfig
 from pixloom.errors import ConfigError, ModelError, OutputError, PixloomError, nearest
 from pixloom.files import checksum
-from pixloom.importers import junyanz, superresolution
-from pixloom.importers.base import Family, Found
-from pixloom.importers.foreign import AVERAGED, State, read_parts, taken_apart
+from pixloom.importers import bicycle, junyanz, pix2pixhd, spade, stargan, stargan2, superresolution
+from pixloom.importers.base import Family, Found, Said
+from pixloom.importers.foreign import AVERAGED, State, joined, read_parts, taken_apart
 from pixloom.importers.options import read_options
 from pixloom.modelfile import ModelDescription, save_model
 from pixloom.nets import build
@@ -29,6 +29,11 @@ __all__ = ["FAMILIES", "Imported", "import_critic", "import_model"]
 FAMILIES: dict[str, Family] = {
     "unet": Family("the U-Net of pytorch-CycleGAN-and-pix2pix", junyanz.unet),
     "resnet": Family("the residual generator of pytorch-CycleGAN-and-pix2pix, CUT and pix2pixHD", junyanz.resnet),
+    "enhancer": Family("the local enhancer of pix2pixHD", pix2pixhd.enhancer),
+    "spade": Family("the generator of SPADE", spade.generator),
+    "stargan": Family("the generator of StarGAN", stargan.generator),
+    "stargan2": Family("generator and mapping network of StarGAN v2", stargan2.networks, joined=True),
+    "bicycle": Family("the generator of BicycleGAN", bicycle.generator),
     "patch": Family("the PatchGAN critic of pytorch-CycleGAN-and-pix2pix and CUT", junyanz.patch_critic),
     "pixel": Family("the 1x1 critic of pytorch-CycleGAN-and-pix2pix", junyanz.pixel_critic),
     "esrgan": Family("the generator of ESRGAN and Real-ESRGAN", superresolution.esrgan),
@@ -38,7 +43,17 @@ FAMILIES: dict[str, Family] = {
 }
 """What is recognised, by the name that ``--as`` takes; each generator's tensors are strictly those of its network."""
 
-SETTINGS = ("task.name", "task.direction", "task.options", "inference.statistics", "inference.dropout", "generator.options.dropout", "size")
+ASKED = (
+    *("classes", "edges", "condition"),
+    *("generator.options.levels", "generator.options.start", "generator.options.noise_channels", "generator.options.norm"),
+)
+"""What may be said of some networks only, see ``base.Found.asks``: how many of the channels are classes, whether the last marks where
+objects meet, which condition steers it, and sizes that names and shapes leave open."""
+
+SETTINGS = (
+    *("task.name", "task.direction", "task.options", "inference.statistics", "inference.dropout", "generator.options.dropout", "size"),
+    *ASKED,
+)
 """What people may say of a model that its file does not tell."""
 
 
@@ -92,7 +107,10 @@ def import_model(
     if target.exists() and not overwrite:
         raise OutputError("there is something here already", where=target, fix="choose another --out, or replace it with --overwrite")
     path, back = _of_folder(place) if place.is_dir() else (place, None)
-    generator, found, where = _network(path, role="generator", family=family, part=part)
+    for key in settings or {}:
+        if key not in SETTINGS and not key.startswith("task.options."):
+            raise ConfigError(f"'{key}' is nothing that can be said of a model that is imported", fix=nearest(key, SETTINGS))
+    generator, found, where = _network(path, role="generator", family=family, part=part, settings=settings or {}, names=names)
     description, notes = _described(found, path, family=where[0], settings=dict(settings or {}), names=names)
     returning = None
     if back is not None:
@@ -109,14 +127,23 @@ def import_critic(file: str | Path, *, family: str | None = None, part: str | No
     return network.train()
 
 
-def _network(path: Path, *, role: str, family: str | None, part: str | None) -> tuple[nn.Module, Found, tuple[str, str]]:
+def _network(
+    path: Path,
+    *,
+    role: str,
+    family: str | None,
+    part: str | None,
+    settings: Mapping[str, Any] | None = None,
+    names: tuple[str, ...] = (),
+) -> tuple[nn.Module, Found, tuple[str, str]]:
     """The network, what is known of it, and its family and part."""
     if family is not None and family not in FAMILIES:
         raise ConfigError(f"there is no family '{family}' of models", fix=nearest(family, FAMILIES))
     parts = read_parts(path)
-    if part is not None and part not in parts:
+    if part is not None and part not in parts | joined(parts):
         raise ConfigError(f"there is no part '{part}' in this file", where=path, fix=nearest(part, parts))
-    chosen = parts if part is None else {part: parts[part]}
+    chosen = {key: state for key, state in parts.items() if part in (None, key)}
+    chosen = chosen or {key: state for key, state in parts.items() if key.rpartition(".")[0] == part}
     found = _recognised(chosen, role=role, family=family, where=path)
     if not found and part is None:
         split = {f"{key}.{name}".lstrip("."): state for key, whole in parts.items() for name, state in taken_apart(whole).items()}
@@ -137,25 +164,52 @@ def _network(path: Path, *, role: str, family: str | None, part: str | None) -> 
         words = ", ".join(f"{name} in '{key}'" if key else name for name, key, _ in found)
         raise ModelError("there is more than one network in this file", where=path, why=words, fix="choose with --part KEY, or --as FAMILY")
     ((name, key, one),) = found
+    one = _settled(one, path, family=name, settings=settings or {}, names=names)
     return _loaded(one, where=path), one, (name, key)
 
 
+def _settled(found: Found, path: Path, *, family: str, settings: Mapping[str, Any], names: tuple[str, ...]) -> Found:
+    """What it is, once it is known what people and the options beside it say.
+
+    Raises:
+        ConfigError: something is said that is not about this network.
+        ModelError: something that has to be said is not, or it is a network that cannot be had.
+    """
+    if idle := [key for key in settings if key in ASKED and key not in found.asks]:
+        raise ConfigError(f"'{idle[0]}' would have no effect", why=f"it is not about {FAMILIES[family].title}", fix="leave it out")
+    if found.settle is None:
+        return found
+    try:
+        return found.settle(Said({**read_options(path).settings, **settings}, names))
+    except ModelError as error:
+        raise ModelError(error.what, where=path, why=error.why, fix=error.fix) from error
+
+
 def _recognised(parts: Mapping[str, State], *, role: str, family: str | None, where: Path) -> list[tuple[str, str, Found]]:
-    """(family, part, what it is) of everything that is recognised."""
-    rows = []
-    for key, state in parts.items():
-        for name, known in FAMILIES.items():
-            if family not in (None, name):
-                continue
+    """(family, part, what it is) of everything that is recognised.
+
+    Raises:
+        ModelError: there is nothing but what looks like something known, and cannot be had.
+    """
+    rows, refused = [], []
+    together = joined(parts)
+    for name, known in FAMILIES.items():
+        if family not in (None, name):
+            continue
+        for key, state in (together if known.joined else parts).items():
             try:
                 found = known.recognise(state)
             except PixloomError as error:
-                raise ModelError(f"this looks like {known.title}, but {error.what}", where=where, why=error.why, fix=error.fix) from error
+                refused.append(ModelError(f"this looks like {known.title}, but {error.what}", where=where, why=error.why, fix=error.fix))
+                continue
             except (KeyError, IndexError, ValueError) as error:
                 why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-                raise ModelError(f"this looks like {known.title}, but is not whole", where=where, why=why, fix="fetch it again") from error
+                refused.append(ModelError(f"this looks like {known.title}, but is not whole", where=where, why=why, fix="fetch it again"))
+                continue
             if found is not None and found.role == role:
                 rows.append((name, key, found))
+    if refused and not rows:
+        raise refused[0]
     return rows
 
 
@@ -175,9 +229,6 @@ def _described(
     found: Found, path: Path, *, family: str, settings: dict[str, Any], names: tuple[str, ...]
 ) -> tuple[ModelDescription, tuple[str, ...]]:
     """The description of a model, from the network, the peer's options beside it, and what people said."""
-    for key in settings:
-        if key not in SETTINGS and not key.startswith("task.options."):
-            raise ConfigError(f"'{key}' is nothing that can be said of a model that is imported", fix=nearest(key, SETTINGS))
     beside = read_options(path)
     said = {**beside.settings, **settings}
     options = dict(found.options)
@@ -192,8 +243,9 @@ def _described(
     inference = found.inference.model_copy(
         update={key.partition(".")[2]: value for key, value in said.items() if key.startswith("inference.")}
     )
-    conditions = {kind: {**given, **({"names": list(names)} if names else {})} for kind, given in found.conditions.items()}
-    _check_names(conditions, names, widths=options.get("conditions", {}))
+    called = {"names": list(names)} if names else {}
+    conditions = {kind: {**given, **(called if kind in NAMED else {})} for kind, given in found.conditions.items()}
+    _check_names(conditions, names, widths=options.get("conditions", {}), of_classes="classes" in task.options)
     notes = (*found.notes, *beside.notes)
     facts = {
         "imported": {
@@ -217,19 +269,26 @@ def _described(
     )
 
 
-def _check_names(conditions: Mapping[str, Mapping[str, Any]], names: tuple[str, ...], *, widths: Mapping[str, int]) -> None:
-    """That what steers a model has its names.
+NAMED = ("label", "attributes")
+"""Conditions that have names."""
+
+
+def _check_names(
+    conditions: Mapping[str, Mapping[str, Any]], names: tuple[str, ...], *, widths: Mapping[str, int], of_classes: bool
+) -> None:
+    """That what steers a model has its names; where they are ``of_classes``, these have them.
 
     Raises:
         ConfigError: they are missing, too many or too few, or steer nothing.
     """
-    if names and not conditions:
-        raise ConfigError("--names would have no effect", why="nothing steers this model", fix="leave it out")
-    for kind in conditions:
-        if kind in widths and len(conditions[kind].get("names", ())) != widths[kind]:
+    if names and not of_classes and not any(kind in NAMED for kind in conditions):
+        raise ConfigError("--name would have no effect", why="nothing steers this model", fix="leave it out")
+    for kind in (kind for kind in NAMED if kind in conditions):
+        wanted = widths[kind] // (2 if kind == "attributes" else 1)  # of attributes, values and whether they are stated
+        if len(conditions[kind].get("names", ())) != wanted:
             raise ConfigError(
-                f"the model is steered by {widths[kind]} names, and {len(conditions[kind].get('names', ()))} are given",
-                fix=f"--names with {widths[kind]} names, separated by commas, in the order in which its program has them",
+                f"the model is steered by {wanted} names, and {len(conditions[kind].get('names', ()))} are given",
+                fix=f"--name so often, with {wanted} names in the order in which its program has them",
             )
     build_conditions(dict(conditions), dropout=0.0)
 

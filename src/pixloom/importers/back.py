@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,6 +17,12 @@ from pixloom.modelfile import ModelDescription, load_model
 
 FORMATS = ("junyanz",)
 """Programs that we write weights for."""
+
+USUAL: dict[str, Any] = {
+    **{"noise_channels": 0, "conditions": {}, "antialias": False, "head": "tanh", "padding": "mirror", "kernel": 3, "planes": "signed"},
+    **{"bias": False, "planes_at": "input"},
+}
+"""Options that change the layers or what they compute, as that program has them."""
 
 DEPTHS = {7: "unet_128", 8: "unet_256"}
 BLOCKS = {6: "resnet_6blocks", 9: "resnet_9blocks"}
@@ -60,11 +67,7 @@ def export_weights(model: Path, *, out: str | Path, overwrite: bool = False) -> 
 def _layers(description: ModelDescription, *, where: Path) -> tuple[Pairs, str]:
     """The layers under both names, and the options of the other program."""
     name, options = description.generator.name, description.generator.options
-    foreign = [
-        key
-        for key, usual in (("noise_channels", 0), ("conditions", {}), ("antialias", False), ("head", "tanh"))
-        if options.get(key, usual) != usual
-    ]
+    foreign = [key for key, usual in USUAL.items() if options.get(key, usual) != usual]
     named = DEPTHS.get(options.get("depth", 0)) if name == "unet" else BLOCKS.get(options.get("blocks", 0)) if name == "resnet" else None
     if options.get("halvings", 2) != 2 or options.get("norm") == "group":
         named = None

@@ -6,16 +6,52 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from pixloom.config import InferenceConfig
-from pixloom.errors import ModelError
+from pixloom.errors import ConfigError, ModelError
 from pixloom.importers.foreign import State
 
 Pairs = Iterator[tuple[str, str]]
 """(our layer, theirs), without ``.weight`` and the like."""
 
 Role = Literal["generator", "critic"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model's tensors do not tell, from people or from the options beside the file.
+
+    Attributes:
+        settings: by dotted name.
+        names: of the classes or attributes, in the order of its program.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    def number(self, name: str) -> int | None:
+        """A setting that is a whole number of 1 or more; None where nothing is said.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        value = self.settings.get(name)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            return value
+        raise ConfigError(f"'{name}' cannot be {value!r}", fix="give a whole number, 1 or more")
+
+    def choice(self, name: str, choices: tuple[Any, ...], *, default: Any) -> Any:
+        """A setting that is one of these.
+
+        Raises:
+            ConfigError: it is none of them.
+        """
+        value = self.settings.get(name, default)
+        if value not in choices:
+            raise ConfigError(f"'{name}' cannot be {value!r}", fix=f"one of: {', '.join(map(str, choices))}")
+        return value
 
 
 @dataclass(frozen=True)
@@ -32,6 +68,8 @@ class Found:
         conditions: what steers it, by kind, see ``pixloom.conditions``; vocabularies are given by people.
         notes: what had to be assumed, and what does not come along.
         role: whether it translates or judges.
+        asks: settings in ``importers.SETTINGS`` that are about this network, besides those about every model.
+        settle: what it is once it is known what people say; None: that changes nothing.
     """
 
     name: str
@@ -43,6 +81,8 @@ class Found:
     conditions: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     role: Role = "generator"
+    asks: tuple[str, ...] = ()
+    settle: Callable[[Said], Found] | None = None
 
 
 Recognise = Callable[[State], Found | None]
@@ -56,10 +96,13 @@ class Family:
     Attributes:
         title: for people: program and network.
         recognise: see :data:`Recognise`.
+        joined: whether several networks of a file make one of ours; then ``recognise`` sees all that lie beside each other, every name
+            after that of its network, ``generator.from_rgb.weight``.
     """
 
     title: str
     recognise: Recognise
+    joined: bool = False
 
 
 def renamed(state: State, pairs: Pairs, *, ignored: Callable[[str], bool] = lambda name: False) -> State:
@@ -83,6 +126,31 @@ def renamed(state: State, pairs: Pairs, *, ignored: Callable[[str], bool] = lamb
             "there is more in this file than the network that it seems to hold", why=f"{some(sorted(left))} belong to no layer"
         )
     return found
+
+
+def folded(state: State) -> State:
+    """Without the biases of convolutions that a batch norm follows, under our names: b moves into the running mean, mean - b.
+
+    Where a picture's own statistics are taken instead, they subtract the bias, whatever it is.
+    """
+    found = dict(state)
+    for name in state:
+        layer, _, kind = name.rpartition(".")
+        before, _, place = layer.rpartition(".")
+        bias = f"{before}.{int(place) - 1}.bias" if kind == "running_mean" and place.isdecimal() else ""
+        if bias in state:
+            found[name] = state[name] - found.pop(bias)
+    return found
+
+
+def completed(state: State) -> State:
+    """With the count of batches that old batch norms lack; it has no part in anything but a cumulative average."""
+    counts = {
+        name.removesuffix("running_mean") + "num_batches_tracked": torch.zeros((), dtype=torch.int64)
+        for name in state
+        if name.endswith("running_mean")
+    }
+    return counts | state
 
 
 def some(names: list[str], *, most: int = 4) -> str:

@@ -58,6 +58,20 @@ def taken_apart(state: State) -> dict[str, State]:
     return parts if len(parts) >= _LEAST_SHARED and all("" not in part for part in parts.values()) else {}
 
 
+def joined(parts: Mapping[str, State]) -> dict[str, State]:
+    """Networks that lie beside each other in a file as one, by the key above them, every name after that of its network.
+
+    >>> state = joined({"ema.a": {"w": torch.zeros(1)}, "ema.b": {"w": torch.zeros(1)}, "": {"a.w": torch.zeros(1)}})
+    >>> {key: list(whole) for key, whole in state.items()}
+    {'ema': ['a.w', 'b.w'], '': ['a.w']}
+    """
+    whole: dict[str, State] = {}
+    for key, state in parts.items():
+        above, _, own = key.rpartition(".")
+        whole.setdefault(above, {}).update({f"{own}.{name}" if own else name: tensor for name, tensor in state.items()})
+    return whole
+
+
 def _read(path: Path) -> Any:
     if not path.is_file():
         raise ModelError("there is no such file", where=path, fix="give a file of weights (.pth, .pt, .ckpt or .safetensors)")

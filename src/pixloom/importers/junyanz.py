@@ -14,8 +14,9 @@ import torch
 
 from pixloom.config import InferenceConfig
 from pixloom.errors import ModelError
-from pixloom.importers.base import Found, Pairs, channels, norm_of, renamed
+from pixloom.importers.base import Found, Pairs, channels, completed, folded, norm_of, renamed
 from pixloom.importers.foreign import State
+from pixloom.importers.labels import may_be_labels
 
 DROPPED = (
     "whether it was trained with dropout cannot be seen; it is taken to have been, as pix2pix is, and is off in use "
@@ -39,7 +40,7 @@ def unet(state: State) -> Found | None:
         **{"source_channels": source, "target_channels": target, "depth": depth, "width": width, "norm": norm},
         "dropout": 0.5 if norm == "batch" and depth > 5 else 0.0,
     }
-    found = completed(renamed(state, unet_layers(depth), ignored=_no_weight(state)))
+    found = completed(renamed(state, unet_layers(depth), ignored=no_weight(state)))
     notes = (DROPPED,) if options["dropout"] else ()
     return Found("unet", options, found, task=_task(source, target), size=2**depth, inference=as_tested(norm), notes=notes)
 
@@ -62,7 +63,7 @@ def unet_layers(depth: int) -> Pairs:
 def resnet(state: State) -> Found | None:
     """The residual generators: two halvings in CycleGAN and CUT, four in pix2pixHD."""
     shape = resnet_shape(state)
-    if shape is None:
+    if shape is None or any(name.startswith("model1_1.") for name in state):  # of pix2pixHD's local enhancer
         return None
     halvings, blocks, dropout, antialias = shape
     source, width = channels(state["model.1.weight"])
@@ -75,8 +76,9 @@ def resnet(state: State) -> Found | None:
     layers = resnet_layers(halvings, blocks, dropout=dropout, antialias=antialias)
     if antialias:
         check_filters(state)
-    found = completed(renamed(state, layers, ignored=_no_weight(state)))
-    return Found("resnet", options, found, task=_task(source, target), inference=as_tested(str(options["norm"])))
+    tensors = folded(completed(renamed(state, layers, ignored=no_weight(state))))
+    found = Found("resnet", options, tensors, task=_task(source, target), inference=as_tested(str(options["norm"])))
+    return may_be_labels(found, readers=("encoder.1",))
 
 
 def resnet_shape(state: State, *, root: str = "model") -> tuple[int, int, bool, bool] | None:
@@ -130,7 +132,7 @@ def patch_critic(state: State) -> Found | None:
         "width": width,
     }
     options["norm"] = norm_of(state, "model.3", convolution="model.2")
-    found = completed(renamed(state, patch_layers(layers), ignored=_no_weight(state)))
+    found = completed(renamed(state, patch_layers(layers), ignored=no_weight(state)))
     return Found("patch", options, found, role="critic")
 
 
@@ -151,7 +153,7 @@ def pixel_critic(state: State) -> Found | None:
     options: dict[str, Any] = {"source_channels": seen - 3 if seen > 3 else 0, "target_channels": min(seen, 3), "width": width}
     options["norm"] = norm_of(state, "net.3", convolution="net.2")
     pairs = iter([("stages.0.0", "net.0"), ("stages.1.0", "net.2"), ("stages.1.1", "net.3"), ("head", "net.5")])
-    return Found("pixel", options, completed(renamed(state, pairs, ignored=_no_weight(state))), role="critic")
+    return Found("pixel", options, completed(renamed(state, pairs, ignored=no_weight(state))), role="critic")
 
 
 def as_tested(norm: str) -> InferenceConfig:
@@ -159,17 +161,7 @@ def as_tested(norm: str) -> InferenceConfig:
     return InferenceConfig(statistics="image" if norm == "batch" else "running")
 
 
-def completed(state: State) -> State:
-    """With the count of batches that old batch norms lack; it has no part in anything but a cumulative average."""
-    counts = {
-        name.removesuffix("running_mean") + "num_batches_tracked": torch.zeros((), dtype=torch.int64)
-        for name in state
-        if name.endswith("running_mean")
-    }
-    return counts | state
-
-
-def _no_weight(state: State) -> Any:
+def no_weight(state: State) -> Any:
     """What belongs to no parameter: filters, and the statistics of instance norms that have neither weights nor a use for them."""
 
     def ignored(name: str) -> bool:

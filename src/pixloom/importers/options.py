@@ -13,6 +13,10 @@ OLD_NAMES = {"which_direction": "direction", "fineSize": "crop_size", "which_mod
 """What options were called before 2018-09."""
 
 
+LEVELS = {"normal": 5, "more": 6, "most": 7}
+"""How often SPADE's generator doubles."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What they say of a model.
@@ -40,9 +44,28 @@ def read_options(weights: Path) -> Options:
         settings["task.direction"] = said["direction"]
     if said.get("crop_size", "").isdecimal():
         settings["size"] = int(said["crop_size"])
+    if said.get("label_nc", "0").isdecimal() and int(said.get("label_nc", "0")):  # 0: pictures, not labels
+        settings["classes"] = int(said["label_nc"])
+    if "label_nc" in said and said.get("no_instance") in ("True", "False"):
+        settings["edges"] = said["no_instance"] == "False"
+    if said.get("num_upsampling_layers") in LEVELS:
+        settings["generator.options.levels"] = LEVELS[said["num_upsampling_layers"]]
+    if said.get("use_vae") == "True" and "crop_size" in said:
+        settings |= _start(said)
     if said.get("no_dropout") in ("True", "False"):
         settings["generator.options.dropout"] = 0.0 if said["no_dropout"] == "True" else 0.5
-    return Options(settings, (f"direction, size and dropout as {path.name} says",) if settings else ())
+    return Options(
+        settings, (f"{', '.join(dict.fromkeys(key.rpartition('.')[2] for key in settings))} as {path.name} says",) if settings else ()
+    )
+
+
+def _start(said: dict[str, str]) -> dict[str, Any]:
+    """The size of SPADE's first map, which follows from that of its pictures; nothing where they do not say it."""
+    try:
+        columns = int(said["crop_size"]) // 2 ** LEVELS[said.get("num_upsampling_layers", "normal")]
+        return {"generator.options.start": [round(columns / float(said.get("aspect_ratio", "1"))), columns]}
+    except (ValueError, KeyError, ZeroDivisionError):
+        return {}
 
 
 def parse_options(text: str) -> dict[str, str]:

@@ -10,9 +10,8 @@ import re
 from typing import Any
 
 from pixloom.errors import ModelError
-from pixloom.importers.base import Found, Pairs, channels, renamed
+from pixloom.importers.base import Found, Pairs, channels, completed, renamed
 from pixloom.importers.foreign import State
-from pixloom.importers.junyanz import completed
 from pixloom.nets.enlarging import DENSE_BLOCKS, DENSE_LAYERS
 
 LARGEST = 8

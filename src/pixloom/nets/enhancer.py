@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from pixloom.nets.layers import Condition, Head, Norm, Pictures, halved
+from pixloom.nets.layers import Condition, Head, Norm, Pictures, Planes, halved, seen
 from pixloom.nets.resnet import Halvings, check_seen, decoder, encoder, output_layers, residual_blocks
 from pixloom.nets.steering import Chain, Injection, Steering, Widths, is_local, stacked
 
@@ -31,6 +31,7 @@ class Enhancer(nn.Module):
         blocks: residual blocks of the global part.
         local_blocks: residual blocks of the local part.
         norm: normalisation, a name in ``layers.NORMS``.
+        planes: what is seen of the source, see ``layers.seen``.
         noise_channels: length of the noise vector z; 0: none.
         conditions: width of each condition by its kind, see ``steering.Widths``.
         injection: how noise and conditions are taken in, by both parts, see ``steering``.
@@ -47,6 +48,7 @@ class Enhancer(nn.Module):
         blocks: Blocks = 9,
         local_blocks: Blocks = 3,
         norm: Norm = "instance",
+        planes: Planes = "signed",
         noise_channels: NonNegativeInt = 0,
         conditions: Widths | None = None,
         injection: Injection = "planes",
@@ -61,6 +63,7 @@ class Enhancer(nn.Module):
             "blocks": blocks,
             "local_blocks": local_blocks,
             "norm": norm,
+            "planes": planes,
             "noise_channels": noise_channels,
             "conditions": dict(conditions or {}),
             "injection": injection,
@@ -109,7 +112,7 @@ class Enhancer(nn.Module):
             ConfigError: a condition that it does not take, or noise that does not fit.
         """
         planes, modulation = self.steering(condition, noise, source)
-        seen = stacked(source, planes)
-        maps = self.encoder(seen, modulation) + self.coarse(halved(seen), modulation)
+        given = stacked(seen(source, self.options["planes"]), planes)
+        maps = self.encoder(given, modulation) + self.coarse(halved(given), modulation)
         output: Tensor = self.decoder(self.blocks(maps, modulation), modulation)
         return output

@@ -22,6 +22,9 @@ from pixloom.shapes import Images
 Norm = Literal["batch", "instance", "group", "none"]
 """A name in :data:`NORMS`."""
 
+Planes = Literal["signed", "binary"]
+"""What a network sees of a source in [-1, 1]: that, or [0, 1], see :func:`seen`."""
+
 Head = Literal["tanh", "clamp", "softmax"]
 """What turns a generator's last maps into its output, see :func:`output_head`."""
 
@@ -140,6 +143,15 @@ class Doubling(nn.ConvTranspose2d):
             return super().forward(maps, output_size)
         spread = (maps.flatten(1) @ self.weight[:, :, 1:3, 1:3].flatten(1)).view(len(maps), -1, 2, 2)
         return spread if self.bias is None else spread + self.bias[:, None, None]
+
+
+def seen(source: Tensor, planes: Planes) -> Tensor:
+    """The source as a network sees it: as it is, or (x + 1) / 2, so that planes of labels are 1 and 0 and padding is of no class.
+
+    >>> seen(torch.tensor([-1.0, 1.0]), "binary").tolist()
+    [0.0, 1.0]
+    """
+    return source if planes == "signed" else (source + 1) / 2
 
 
 def halved(pictures: Tensor) -> Tensor:

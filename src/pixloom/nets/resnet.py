@@ -5,18 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from pixloom.errors import ConfigError
-from pixloom.nets.layers import BlurDoubling, BlurHalving, Condition, Dropout, Head, Norm, Pictures, Probability, output_head
+from pixloom.nets.layers import (
+    BlurDoubling,
+    BlurHalving,
+    Condition,
+    Doubling,
+    Dropout,
+    Halving,
+    Head,
+    Norm,
+    Pictures,
+    Planes,
+    Probability,
+    output_head,
+    seen,
+)
 from pixloom.nets.steering import Chain, Injection, Steering, Widths, is_local, stacked, through
 from pixloom.shapes import Images
 
 Halvings = Annotated[int, Field(ge=1, le=5)]
 """How often an encoder halves the size."""
+
+Padding = Literal["mirror", "zeros"]
+"""What convolutions see beyond the border: the picture mirrored, or zeros, by which planes that are the same everywhere are seen."""
+
+Kernel = Literal[3, 4]
+"""The side of the kernels that halve and double."""
 
 
 class ResNet(nn.Module):
@@ -25,7 +45,8 @@ class ResNet(nn.Module):
     The layers are those of the published networks, in the published order, parameter by parameter: reflection padding, 7x7
     convolutions at both ends, biases only beside instance norm and on the output. Two halvings are CycleGAN's; four with nine blocks are
     the global generator of pix2pixHD (Wang et al., 2018, section 3.1), and two with ``antialias`` the generator of CUT (Park et al.,
-    2020, appendix).
+    2020, appendix). Zeros for padding, kernels of 4 and batch norm by each picture's own statistics are StarGAN's (Choi et al., 2018,
+    appendix), but for the bias of the output, which that has not.
 
     The maps on the way to the decoder have numbers, their *places*: 0 the source, 1 after the first convolution's stage, 2 to
     halvings + 1 after each halving, and from there on after each residual block. CUT's NCE layers 0, 4, 8, 12 and 16 of nine blocks are
@@ -41,6 +62,9 @@ class ResNet(nn.Module):
         norm: normalisation, a name in ``layers.NORMS``.
         dropout: probability of dropping an activation inside each residual block.
         antialias: whether halvings and doublings are low-pass filters beside convolutions of stride 1.
+        padding: what the convolutions see beyond the border, those that halve and double excepted: these see zeros.
+        kernel: side of the kernels that halve and double.
+        planes: what is seen of the source, see ``layers.seen``.
         noise_channels: length of the noise vector z; 0: none.
         conditions: width of each condition by its kind, see ``steering.Widths``.
         injection: how noise and conditions are taken in, see ``steering``.
@@ -60,6 +84,9 @@ class ResNet(nn.Module):
         norm: Norm = "instance",
         dropout: Probability = 0.0,
         antialias: bool = False,
+        padding: Padding = "mirror",
+        kernel: Kernel = 3,
+        planes: Planes = "signed",
         noise_channels: NonNegativeInt = 0,
         conditions: Widths | None = None,
         injection: Injection = "planes",
@@ -75,6 +102,9 @@ class ResNet(nn.Module):
             "norm": norm,
             "dropout": dropout,
             "antialias": antialias,
+            "padding": padding,
+            "kernel": kernel,
+            "planes": planes,
             "noise_channels": noise_channels,
             "conditions": dict(conditions or {}),
             "injection": injection,
@@ -84,12 +114,20 @@ class ResNet(nn.Module):
         self.min_size = 2 * self.size_multiple
         self.noise_channels = noise_channels
         self.steering = Steering(conditions, injection=injection, noise_channels=noise_channels, reference_channels=target_channels)
-        check_seen(self.steering, norm)
+        check_seen(self.steering, norm, padding=padding)
+        if antialias and kernel != 3:
+            raise ConfigError(
+                f"generator.options.kernel={kernel} would have no effect",
+                why="with antialias=true filters halve and double, beside kernels of 3",
+                fix="leave one of them out",
+            )
         channels, steering = source_channels + self.steering.num_planes, self.steering
-        self.encoder = encoder(channels, width, halvings=halvings, norm=norm, steering=steering, antialias=antialias)
-        self.blocks = residual_blocks(width * 2**halvings, blocks, norm=norm, steering=steering, dropout=dropout)
-        self.decoder = decoder(width, halvings=halvings, norm=norm, steering=steering, antialias=antialias)
-        self.decoder.extend(output_layers(width, target_channels, head=head))
+        self.encoder = encoder(
+            channels, width, halvings=halvings, norm=norm, steering=steering, antialias=antialias, padding=padding, kernel=kernel
+        )
+        self.blocks = residual_blocks(width * 2**halvings, blocks, norm=norm, steering=steering, dropout=dropout, padding=padding)
+        self.decoder = decoder(width, halvings=halvings, norm=norm, steering=steering, antialias=antialias, kernel=kernel)
+        self.decoder.extend(output_layers(width, target_channels, head=head, padding=padding))
         self._stages = [4, *[4 if antialias else 3] * halvings, *[1] * blocks]  # layers from a place to the next
 
     @property
@@ -97,11 +135,11 @@ class ResNet(nn.Module):
         """Largest distance, in rows or columns, at which a pixel of the source acts on one of the output.
 
         6 for both ends, 2 (2^h - 1) for h halvings and their doublings, 2^(h+1) for each block: 8 blocks + 12 for two halvings. With
-        ``antialias`` a halving reaches twice as far and a doubling three times, at most: 5 (2^h - 1).
+        ``antialias`` a halving reaches twice as far and a doubling three times, at most: 5 (2^h - 1). Kernels of 4 reach 3 (2^h - 1).
 
         None where the normalisation is over the whole picture. Batch norm counts as local, which it is with running statistics only.
         """
-        reach = (5 if self.options["antialias"] else 2) * (self.size_multiple - 1)
+        reach = (5 if self.options["antialias"] else self.options["kernel"] - 1) * (self.size_multiple - 1)
         return 6 + reach + 2 * self.size_multiple * len(self.blocks) if is_local(self.options) else None
 
     @property
@@ -135,7 +173,7 @@ class ResNet(nn.Module):
         self._check_places(places)
         noise = source.new_zeros(len(source), self.noise_channels) if self.noise_channels else None
         planes, modulation = self.steering(None, noise, source)
-        found, maps = [source], stacked(source, planes)
+        found, maps = [source], stacked(seen(source, self.options["planes"]), planes)
         layers = iter([*self.encoder, *self.blocks])
         for length in self._stages[: max(places)]:
             for layer in islice(layers, length):
@@ -166,7 +204,7 @@ class ResNet(nn.Module):
             ConfigError: a condition that it does not take, or noise that does not fit.
         """
         planes, modulation = self.steering(condition, noise, source)
-        maps = self.blocks(self.encoder(stacked(source, planes), modulation), modulation)
+        maps = self.blocks(self.encoder(stacked(seen(source, self.options["planes"]), planes), modulation), modulation)
         output: Tensor = self.decoder(maps, modulation)
         return output
 
@@ -176,12 +214,14 @@ class ResidualBlock(nn.Module):
 
     steered: ClassVar[bool] = True
 
-    def __init__(self, channels: int, *, bias: bool, normalised: Callable[[int], nn.Module], dropout: float) -> None:
+    def __init__(
+        self, channels: int, *, bias: bool, normalised: Callable[[int], nn.Module], dropout: float, padding: Padding = "mirror"
+    ) -> None:
         super().__init__()
-        self.residual = Chain(nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), normalised(channels), nn.ReLU())
+        self.residual = Chain(*_padded(channels, channels, 3, bias=bias, padding=padding), normalised(channels), nn.ReLU())
         if dropout > 0:
             self.residual.append(Dropout(dropout))
-        self.residual.extend([nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), normalised(channels)])
+        self.residual.extend([*_padded(channels, channels, 3, bias=bias, padding=padding), normalised(channels)])
 
     def forward(self, maps: Images, modulation: Tensor | None = None) -> Images:
         """Add the residual to (batch, channels, height, width)."""
@@ -189,49 +229,73 @@ class ResidualBlock(nn.Module):
         return maps + residual
 
 
-def encoder(channels: int, width: int, *, halvings: int, norm: Norm, steering: Steering, antialias: bool = False) -> Chain:
-    """A 7x7 convolution to ``width`` channels, then ``halvings`` 3x3 convolutions, each of which doubles the channels."""
+def encoder(
+    channels: int,
+    width: int,
+    *,
+    halvings: int,
+    norm: Norm,
+    steering: Steering,
+    antialias: bool = False,
+    padding: Padding = "mirror",
+    kernel: Kernel = 3,
+) -> Chain:
+    """A 7x7 convolution to ``width`` channels, then ``halvings`` convolutions, each of which doubles the channels."""
     bias = norm == "instance"
-    layers = Chain(nn.ReflectionPad2d(3), nn.Conv2d(channels, width, 7, bias=bias), steering.norm(norm, width), nn.ReLU())
+    layers = Chain(*_padded(channels, width, 7, bias=bias, padding=padding), steering.norm(norm, width), nn.ReLU())
     for inner in (width * 2**halving for halving in range(halvings)):
         stride = 1 if antialias else 2
-        layers.extend([nn.Conv2d(inner, 2 * inner, 3, stride, 1, bias=bias), steering.norm(norm, 2 * inner), nn.ReLU()])
+        lower = Halving(inner, 2 * inner, bias=bias) if kernel == 4 else nn.Conv2d(inner, 2 * inner, 3, stride, 1, bias=bias)
+        layers.extend([lower, steering.norm(norm, 2 * inner), nn.ReLU()])
         layers.extend([BlurHalving()] if antialias else [])
     return layers
 
 
-def residual_blocks(channels: int, count: int, *, norm: Norm, steering: Steering, dropout: float = 0.0) -> Chain:
+def residual_blocks(
+    channels: int, count: int, *, norm: Norm, steering: Steering, dropout: float = 0.0, padding: Padding = "mirror"
+) -> Chain:
     """So many residual blocks."""
-    normalised = partial(steering.norm, norm)
-    return Chain(*(ResidualBlock(channels, bias=norm == "instance", normalised=normalised, dropout=dropout) for _ in range(count)))
+    make = partial(
+        ResidualBlock, channels, bias=norm == "instance", normalised=partial(steering.norm, norm), dropout=dropout, padding=padding
+    )
+    return Chain(*(make() for _ in range(count)))
 
 
-def decoder(width: int, *, halvings: int, norm: Norm, steering: Steering, antialias: bool = False) -> Chain:
+def decoder(width: int, *, halvings: int, norm: Norm, steering: Steering, antialias: bool = False, kernel: Kernel = 3) -> Chain:
     """The counterpart of :func:`encoder` without the layers of the output: down to ``width`` channels."""
     layers, bias = Chain(), norm == "instance"
     for outer in (width * 2**halving for halving in reversed(range(halvings))):
         if antialias:
             layers.extend([BlurDoubling(), nn.Conv2d(2 * outer, outer, 3, padding=1, bias=bias)])
+        elif kernel == 4:
+            layers.append(Doubling(2 * outer, outer, bias=bias))
         else:
             layers.append(nn.ConvTranspose2d(2 * outer, outer, 3, 2, 1, 1, bias=bias))
         layers.extend([steering.norm(norm, outer), nn.ReLU()])
     return layers
 
 
-def output_layers(width: int, channels: int, *, head: Head) -> list[nn.Module]:
+def output_layers(width: int, channels: int, *, head: Head, padding: Padding = "mirror") -> list[nn.Module]:
     """A 7x7 convolution to the output."""
-    return [nn.ReflectionPad2d(3), nn.Conv2d(width, channels, 7), output_head(head)]
+    return [*_padded(width, channels, 7, bias=True, padding=padding), output_head(head)]
 
 
-def check_seen(steering: Steering, norm: Norm) -> None:
+def _padded(inner: int, outer: int, kernel: int, *, bias: bool, padding: Padding) -> list[nn.Module]:
+    """A convolution that keeps the size, and what stands before it, in the same place for either padding."""
+    if padding == "zeros":
+        return [nn.Identity(), nn.Conv2d(inner, outer, kernel, padding=kernel // 2, bias=bias)]
+    return [nn.ReflectionPad2d(kernel // 2), nn.Conv2d(inner, outer, kernel, bias=bias)]
+
+
+def check_seen(steering: Steering, norm: Norm, *, padding: Padding = "mirror") -> None:
     """That conditions get past the first, mirrored convolution of :func:`encoder`.
 
     Raises:
         ConfigError: they do not.
     """
-    if norm == "instance" and steering.injection == "planes" and steering.vector_width:
+    if norm == "instance" and padding == "mirror" and steering.injection == "planes" and steering.vector_width:
         raise ConfigError(
             "this network would not see its condition",
             why="planes that are the same everywhere are subtracted by the instance norm after its first, mirrored convolution",
-            fix="--set generator.options.injection=film, or --set generator.options.norm=group",
+            fix="--set generator.options.injection=film, generator.options.norm=group or generator.options.padding=zeros",
         )

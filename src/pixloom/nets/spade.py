@@ -8,8 +8,12 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixloom.nets.layers import NORMS, Condition, Head, Norm, Pictures, convolution, output_head
-from pixloom.nets.steering import SPATIAL, Steering, Widths, stacked
+from pixloom.errors import ConfigError
+from pixloom.nets.layers import NORMS, Condition, Head, Norm, Pictures, Planes, convolution, output_head, seen
+from pixloom.nets.steering import SPATIAL, Steering, Widths, check_noise, stacked
+
+Start = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
+"""Rows and columns of the map that noise is made into."""
 
 
 class Reading(TypedDict):
@@ -28,12 +32,13 @@ class Spade(nn.Module):
 
     Park et al., "Semantic Image Synthesis with Spatially-Adaptive Normalization", CVPR 2019, section 3 and appendix A. It begins at
     1/2^levels of the size with a 3x3 convolution of the labels there; a block at that size, two at twice that (at six levels one), and
-    one after each nearest doubling from there on; min(16, n) * width channels at 1/n of the size. For five levels these are the paper's
-    16, 16, 16, 8, 4, 2 and 1.
+    one after each nearest doubling from there on; min(16, n) * width channels at 1/n of the size, for seven levels min(32, n). For five
+    levels these are the paper's 16, 16, 16, 8, 4, 2 and 1; five, six and seven are its program's ``normal``, ``more`` and ``most``.
 
     Deviations: convolutions that a normalisation follows have no bias, which it would subtract (all but the output and the layers that
-    read labels). Noise and conditions without places enter where the labels do, see :class:`LabelNorm`, instead of through a fully
-    connected layer of one size: so any size and aspect works, and no normalisation subtracts them.
+    read labels), unless ``bias`` says so. Noise and conditions without places enter where the labels do, see :class:`LabelNorm`, instead
+    of through a fully connected layer of one size: so any size and aspect works, and no normalisation subtracts them. With ``start``
+    noise enters as in the paper, and for a source of another size than 2^levels times the start that is stretched, bilinearly.
 
     Args:
         source_channels: channels of the source: planes of labels.
@@ -43,6 +48,9 @@ class Spade(nn.Module):
         hidden: channels between labels and modulation.
         norm: normalisation, a name in ``layers.NORMS``, without parameters.
         spectral: whether the blocks' convolutions are spectrally normalised.
+        bias: whether the first convolution and those of 3x3 of the blocks have biases.
+        planes: what is seen of the source, see ``layers.seen``.
+        start: rows and columns of the first map where a fully connected layer makes it of the noise; None: it is made of the labels.
         noise_channels: length of the noise vector z; 0: none.
         conditions: width of each condition by its kind, see ``steering.Widths``; maps and images are more planes beside the labels.
         head: what makes the output of the last maps, see ``layers.output_head``.
@@ -53,11 +61,14 @@ class Spade(nn.Module):
         *,
         source_channels: PositiveInt,
         target_channels: PositiveInt,
-        levels: Annotated[int, Field(ge=2, le=6)] = 5,
+        levels: Annotated[int, Field(ge=2, le=7)] = 5,
         width: PositiveInt = 64,
         hidden: PositiveInt = 128,
         norm: Norm = "batch",
         spectral: bool = True,
+        bias: bool = False,
+        planes: Planes = "signed",
+        start: Start | None = None,
         noise_channels: NonNegativeInt = 0,
         conditions: Widths | None = None,
         head: Head = "tanh",
@@ -71,23 +82,31 @@ class Spade(nn.Module):
             "hidden": hidden,
             "norm": norm,
             "spectral": spectral,
+            "bias": bias,
+            "planes": planes,
+            "start": start,
             "noise_channels": noise_channels,
             "conditions": dict(conditions or {}),
             "head": head,
         }
         self.size_multiple = self.min_size = 2**levels
         self.noise_channels = noise_channels
-        vectors = noise_channels > 0 or any(kind not in SPATIAL for kind in conditions or {})
+        _check_start(start, noise_channels=noise_channels, conditions=conditions)
+        through_norms = noise_channels if start is None else 0
+        vectors = through_norms > 0 or any(kind not in SPATIAL for kind in conditions or {})
         self.steering = Steering(
-            conditions, injection="film" if vectors else "planes", noise_channels=noise_channels, reference_channels=target_channels
+            conditions, injection="film" if vectors else "planes", noise_channels=through_norms, reference_channels=target_channels
         )
         self.strides = [2**level for level in (levels, *[levels - 1] * (levels < 6), *reversed(range(levels)))]
-        widths = [width * min(16, stride) for stride in self.strides]
+        widths = [width * min(32 if levels == 7 else 16, stride) for stride in self.strides]
         labels = source_channels + self.steering.num_planes
         reading: Reading = {"labels": labels, "vector": self.steering.modulation_width, "hidden": hidden, "norm": norm}
-        self.entry = nn.Conv2d(labels, widths[0], 3, padding=1, bias=False)
+        self.entry: nn.Module = nn.Conv2d(labels, widths[0], 3, padding=1, bias=bias)
+        if start is not None:
+            self.entry = nn.Linear(noise_channels, widths[0] * start[0] * start[1])
         self.blocks = nn.ModuleList(
-            LabelBlock(inner, outer, spectral=spectral, reading=reading) for inner, outer in zip([widths[0], *widths], widths, strict=False)
+            LabelBlock(inner, outer, spectral=spectral, bias=bias, reading=reading)
+            for inner, outer in zip([widths[0], *widths], widths, strict=False)
         )
         self.exit = nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(width, target_channels, 3, padding=1), output_head(head))
 
@@ -98,10 +117,10 @@ class Spade(nn.Module):
         1 for the output, and from there inwards: a block at 1/n of the size passes on what is up to 2 n away, the doubling to that
         size n; the innermost block sees labels up to 4 n away.
 
-        None where the normalisation, or the look of an object, is over the whole picture. Batch norm counts as local, which it is with
-        running statistics only.
+        None where the normalisation, or the look of an object, is over the whole picture, or where noise makes a map of it. Batch norm
+        counts as local, which it is with running statistics only.
         """
-        if self.options["norm"] not in ("batch", "none") or "look" in self.options["conditions"]:
+        if self.options["norm"] not in ("batch", "none") or "look" in self.options["conditions"] or self.options["start"]:
             return None
         doubled = {*self.strides} - {self.size_multiple}
         return int(1 + 2 * sum(self.strides[1:]) + sum(doubled) + 4 * self.size_multiple)
@@ -120,14 +139,39 @@ class Spade(nn.Module):
         Raises:
             ConfigError: a condition that it does not take, or noise that does not fit.
         """
-        planes, vector = self.steering(condition, noise, source)
-        labels, before = stacked(source, planes), self.size_multiple
-        maps = self.entry(labels[:, :, ::before, ::before])
+        start = self.options["start"]
+        planes, vector = self.steering(condition, noise if start is None else None, source)
+        labels, before = stacked(seen(source, self.options["planes"]), planes), self.size_multiple
+        if start is None:
+            maps = self.entry(labels[:, :, ::before, ::before])
+        else:
+            check_noise(noise, batch=len(source), channels=self.noise_channels)
+            assert noise is not None
+            size = (source.shape[2] // before, source.shape[3] // before)
+            maps = F.interpolate(self.entry(noise.to(source)).unflatten(1, (-1, *start)), size=size, mode="bilinear")
         for stride, block in zip(self.strides, self.blocks, strict=True):
             maps = maps if stride == before else F.interpolate(maps, scale_factor=2, mode="nearest")
             maps, before = block(maps, labels[:, :, ::stride, ::stride], vector), stride
         output: Tensor = self.exit(maps)
         return output
+
+
+def _check_start(start: list[int] | None, *, noise_channels: int, conditions: Widths | None) -> None:
+    """Refuse a start that nothing makes, or beside which a style would be no code.
+
+    Raises:
+        ConfigError: there is no noise, or there is a style.
+    """
+    if start is not None and not noise_channels:
+        raise ConfigError(
+            "generator.options.start would have no effect", why="the first map is made of noise, and there is none", fix="--condition noise"
+        )
+    if start is not None and "style" in (conditions or {}):
+        raise ConfigError(
+            "a style does not go with generator.options.start",
+            why="the first map is made of noise alone",
+            fix="leave one of them out",
+        )
 
 
 class LabelBlock(nn.Module):
@@ -137,14 +181,15 @@ class LabelBlock(nn.Module):
         inner: channels of h.
         outer: channels of the result.
         spectral: whether its convolutions are spectrally normalised.
+        bias: whether those of 3x3 have biases.
         reading: what its normalisations share.
     """
 
-    def __init__(self, inner: int, outer: int, *, spectral: bool, reading: Reading) -> None:
+    def __init__(self, inner: int, outer: int, *, spectral: bool, reading: Reading, bias: bool = False) -> None:
         super().__init__()
         between, make = min(inner, outer), convolution(spectral=spectral)
         self.norms = nn.ModuleList([LabelNorm(inner, **reading), LabelNorm(between, **reading)])
-        self.convolutions = nn.ModuleList([make(inner, between, 3, padding=1, bias=False), make(between, outer, 3, padding=1, bias=False)])
+        self.convolutions = nn.ModuleList([make(inner, between, 3, padding=1, bias=bias), make(between, outer, 3, padding=1, bias=bias)])
         self.shortcut = None
         if inner != outer:
             self.shortcut = nn.ModuleList([LabelNorm(inner, **reading), make(inner, outer, 1, bias=False)])

@@ -12,7 +12,7 @@ of 1 is the paper's choice, several are a mixture; without a label all domains h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pixloom.config import REFERENCE_SIDE
 from pixloom.errors import ConfigError, nearest
-from pixloom.nets.layers import Condition, InstanceNorm2d, Pictures
+from pixloom.nets.layers import Condition, Head, InstanceNorm2d, Pictures, output_head
 from pixloom.nets.steering import Chain, Conditioning, Modulated, Widths
 from pixloom.shapes import Images, Judgement
 
@@ -46,9 +46,10 @@ class StarGan2(nn.Module):
     with instance norm; two that do not and ``halvings`` that double, with adaptive instance norm, (1 + gamma(s)) norm(h) + beta(s). Sums
     are divided by sqrt 2. G without F and E has the authors' 33,892,995 parameters, F 2,438,272 with two domains.
 
-    Deviations: the output passes tanh, where the paper leaves its range open; E ends in a mean over all places instead of a 4x4
-    convolution, and halves at most five times, so that it takes references of any size from 32 pixels (12.0 million parameters with two
-    domains, where the paper's has 20.9); there are no high-pass skips, which the paper adds for aligned faces alone, behind landmark masks.
+    Deviations: the output passes tanh, where the paper leaves its range open (with ``head="clamp"`` until use); E ends in a mean over all
+    places instead of a 4x4 convolution, and halves at most five times, so that it takes references of any size from 32 pixels (12.0
+    million parameters with two domains, where the paper's has 20.9); there are no high-pass skips, which the paper adds for aligned faces
+    alone, behind landmark masks.
 
     Args:
         source_channels: channels of the source.
@@ -59,13 +60,15 @@ class StarGan2(nn.Module):
         code: numbers of a style.
         noise_channels: length of the noise vector z that F maps.
         hidden: numbers in the layers of F.
+        references: whether there is a style encoder E.
+        head: what makes the output of the last maps, see ``layers.output_head``.
         conditions: ``label``: number of domains; ``style``: equal to ``code``, where people give references or codes.
 
     Attributes:
         rates: factors of the learning rate, by the beginning of the parameters' names: the paper's 1e-6 for F beside 1e-4.
 
     Raises:
-        ConfigError: no domains, a condition that it does not take, or channels that differ.
+        ConfigError: no domains, a condition that it does not take, channels that differ, or references that nothing reads.
     """
 
     keeps_scale: ClassVar[bool] = True
@@ -83,10 +86,12 @@ class StarGan2(nn.Module):
         code: PositiveInt = 64,
         noise_channels: PositiveInt = 16,
         hidden: PositiveInt = 512,
+        references: bool = True,
+        head: Head = "tanh",
         conditions: Widths | None = None,
     ) -> None:
         super().__init__()
-        self.options = {
+        self.options: dict[str, Any] = {
             "source_channels": source_channels,
             "target_channels": target_channels,
             "width": width,
@@ -95,29 +100,34 @@ class StarGan2(nn.Module):
             "code": code,
             "noise_channels": noise_channels,
             "hidden": hidden,
+            "references": references,
+            "head": head,
             "conditions": dict(conditions or {}),
         }
         _check_channels(source_channels, target_channels)
         self.domains = _domains(conditions, role="generator")
         _check_code(conditions, code=code)
+        if not references and "style" in (conditions or {}):
+            raise _no_encoder()
         self.noise_channels = noise_channels
         self.size_multiple, self.min_size = 2**halvings, 2 ** (halvings + 1)
-        references = (target_channels, REFERENCE_SIDE, REFERENCE_SIDE)
-        self.steering = Takes({kind: references if kind == "style" else (self.domains,) for kind in conditions or {}})
+        shape = (target_channels, REFERENCE_SIDE, REFERENCE_SIDE)
+        self.steering = Takes({kind: shape if kind == "style" else (self.domains,) for kind in conditions or {}})
         self.mapping = MappingNetwork(noise_channels, hidden, code, domains=self.domains)
-        self.style = ReferenceEncoder(
-            target_channels,
-            widths=_widths(width, halvings=min(halvings + 2, _MOST_HALVINGS), most=max_width),
-            code=code,
-            domains=self.domains,
-        )
+        if references:
+            self.style = ReferenceEncoder(
+                target_channels,
+                widths=_widths(width, halvings=min(halvings + 2, _MOST_HALVINGS), most=max_width),
+                code=code,
+                domains=self.domains,
+            )
         widths = _widths(width, halvings=halvings, most=max_width)
         inner = widths[-1]
         self.entry = nn.Conv2d(source_channels, widths[0], 3, padding=1)
         self.encoder = nn.Sequential(*_lowering(widths, norm=_affine), *(Lowering(inner, inner, norm=_affine, halve=False) for _ in "12"))
         self.decoder = Chain(*(Raising(inner, inner, code=code, double=False) for _ in "12"))
         self.decoder.extend(Raising(low, high, code=code, double=True) for low, high in zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.exit = nn.Sequential(_affine(widths[0]), nn.LeakyReLU(0.2), nn.Conv2d(widths[0], target_channels, 1), nn.Tanh())
+        self.exit = nn.Sequential(_affine(widths[0]), nn.LeakyReLU(0.2), nn.Conv2d(widths[0], target_channels, 1), output_head(head))
 
     def mapped(self, noise: Tensor, label: Tensor) -> Tensor:
         """F: styles from noise.
@@ -143,8 +153,10 @@ class StarGan2(nn.Module):
             (batch, code).
 
         Raises:
-            ConfigError: the references are too small.
+            ConfigError: the references are too small, or there is no E.
         """
+        if not self.options["references"]:
+            raise _no_encoder()
         _check_size(reference, least=SMALLEST_REFERENCE, what="reference pictures", who="style encoder", fix="give larger references")
         codes: Tensor = self.style(reference, label)
         return codes
@@ -436,6 +448,14 @@ def _domains(conditions: Widths | None, *, role: str) -> int:
             fix="leave it out, or take another network",
         )
     return given["label"]
+
+
+def _no_encoder() -> ConfigError:
+    return ConfigError(
+        "this generator takes no references",
+        why="it has no style encoder that could read them",
+        fix="leave generator.options.references=false out",
+    )
 
 
 def _check_code(conditions: Widths | None, *, code: int) -> None:

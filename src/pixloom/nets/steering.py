@@ -155,7 +155,7 @@ class Steering(nn.Module):
                     f"this network takes no condition '{kind}'",
                     fix=nearest(kind, self.conditions) if self.conditions else "leave the condition out",
                 )
-        _check_noise(noise, batch=len(source), channels=self.noise_channels)
+        check_noise(noise, batch=len(source), channels=self.noise_channels)
         if not self.conditions and noise is None:
             return Steer(None, None)
         vectors: dict[str, Tensor] = {kind: self._vector(kind, given.get(kind), source) for kind in self.conditions if kind not in SPATIAL}
@@ -397,7 +397,12 @@ def _check_injection(injection: Injection, *, vectors: int, maps: int) -> None:
         )
 
 
-def _check_noise(noise: Tensor | None, *, batch: int, channels: int) -> None:
+def check_noise(noise: Tensor | None, *, batch: int, channels: int) -> None:
+    """Refuse noise that does not fit a network.
+
+    Raises:
+        ConfigError: it is missing, of another shape than (batch, channels), or not wanted.
+    """
     wanted = (batch, channels) if channels else None
     given = None if noise is None else tuple(noise.shape)
     if given != wanted:

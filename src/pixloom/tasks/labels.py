@@ -32,6 +32,9 @@ UNKNOWN = -2
 """A pixel whose colour or id is no class's; see :meth:`Classes.find`."""
 
 MOST_CLASSES = 64
+"""So many are made out in label maps; a list of them may have more, see :data:`MOST_LISTED`."""
+
+MOST_LISTED = 256
 
 TOLERANCE = 48
 """How far in RGB (Euclidean, of 255) a pixel may be from its class's colour: what JPEG makes of a plain colour lies well within."""
@@ -74,15 +77,15 @@ class Classes:
         ignore: name or id of one that counts as no label.
 
     Raises:
-        ConfigError: no class, more than :data:`MOST_CLASSES`, a name, colour or id twice, or nothing to ignore of that name.
+        ConfigError: no class, more than :data:`MOST_LISTED`, a name, colour or id twice, or nothing to ignore of that name.
     """
 
     labels: tuple[Label, ...]
     ignore: str | int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.labels) <= MOST_CLASSES:
-            raise ConfigError(f"there are {len(self.labels)} classes", why=f"1 to {MOST_CLASSES} are possible", fix="join some of them")
+        if not 1 <= len(self.labels) <= MOST_LISTED:
+            raise ConfigError(f"there are {len(self.labels)} classes", why=f"1 to {MOST_LISTED} are possible", fix="join some of them")
         for what, values in (("name", self.names), ("colour", [label.colour for label in self.labels]), ("id", self.values)):
             twice = next((value for place, value in enumerate(values) if value in values[:place]), None)
             if twice is not None:
