@@ -161,7 +161,9 @@ def resume(run: Annotated[Path, typer.Argument(help="The run folder.")], *, weig
 @app.command()
 def translate(
     model: Annotated[Path, typer.Argument(help="A model folder, a run folder, or an exported .onnx file.")],
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders or quoted patterns such as 'photos/*.jpg'.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders, quoted patterns such as 'photos/*.jpg', or video files.")
+    ],
     *,
     out: Annotated[Path, typer.Option(help="Folder for the translated pictures, which keep their names and tree.")],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Go into sub-folders and keep their tree.")] = False,
@@ -213,13 +215,16 @@ def translate(
         bool, typer.Option("--index", help="For models that make label maps: PNG of one channel with ids of classes, not colours.")
     ] = False,
     keep_alpha: Annotated[bool, typer.Option("--keep-alpha", help="Give the source's transparency back.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on: translate pictures that come into the folders, or change, until Ctrl-C.")
+    ] = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
     runtime: Annotated[
         str, typer.Option(help="auto (the fastest here for an exported model, else torch), torch, onnxruntime or openvino.")
     ] = "auto",
 ) -> None:
-    """Translate pictures with a trained model; any size, one bad file does not stop the rest (exit code 2 if any failed)."""
+    """Translate pictures and videos with a trained model; any size, one bad file does not stop the rest (exit code 2 if any failed)."""
     from pixloom.cli import use
 
     use.translate(
@@ -240,6 +245,7 @@ def translate(
         samples=samples,
         strength=strength,
         direction=direction,
+        watch=watch,
     )
 
 

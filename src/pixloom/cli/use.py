@@ -36,6 +36,7 @@ def translate(
     strength: float,
     samples: int,
     direction: str | None,
+    watch: bool,
 ) -> None:
     """Translate files; exit code 2 when any failed."""
     # openvino imports its converter where there is one, for a third of a second; nothing is converted in this process.
@@ -47,6 +48,7 @@ def translate(
     )  # it loads while the rest is imported
     from pixloom.inference.batch import find_jobs, translate_files
     from pixloom.inference.translator import Translator
+    from pixloom.inference.video import is_video
 
     translator = Translator(opened, description, index=index, strength=strength)
     working_size, channels = _working_size(size), translator.output_channels
@@ -55,30 +57,49 @@ def translate(
     translator.beside.check([*given, *shown])
     translator.beside.check_stated(shown)
     _check_samples(samples, translator)
-    jobs = find_jobs(
-        inputs,
-        samples=samples,
-        out=out,
-        channels=channels,
-        recursive=recursive,
-        image_format=_index_format(image_format, keep_alpha=keep_alpha) if index else image_format,
-        keep_alpha=keep_alpha,
-        overwrite=overwrite,
-        given=given,
-        optional=(*translator.task.optional, *translator.conditions.optional),
-        exact=translator.task.exact,
-    )
-    report = translate_files(
-        translator,
-        jobs,
-        out=out,
-        size=working_size,
-        seed=seed,
-        keep_alpha=keep_alpha,
-        overwrite=overwrite,
-        stated=shown,
-        progress=count_bar("translating"),
-    )
+    films = [Path(text) for text in inputs if is_video(Path(text)) and Path(text).is_file()]
+    pictures = [text for text in inputs if Path(text) not in films]
+    wishes: dict[str, Any] = {"size": working_size, "seed": seed}
+    if films:
+        _translate_films(translator, films, out=out, given={**given, **shown}, overwrite=overwrite, **wishes)
+        if not pictures:
+            return
+
+    def find(*, replacing: bool) -> list[Any]:
+        return find_jobs(
+            pictures,
+            samples=samples,
+            out=out,
+            channels=channels,
+            recursive=recursive,
+            image_format=_index_format(image_format, keep_alpha=keep_alpha) if index else image_format,
+            keep_alpha=keep_alpha,
+            overwrite=replacing,
+            given=given,
+            optional=(*translator.task.optional, *translator.conditions.optional),
+            exact=translator.task.exact,
+        )
+
+    def work(jobs: list[Any], *, replacing: bool) -> Any:
+        return translate_files(
+            translator,
+            jobs,
+            out=out,
+            keep_alpha=keep_alpha,
+            overwrite=replacing,
+            stated=shown,
+            progress=count_bar("translating"),
+            **wishes,
+        )
+
+    if watch:
+        from pixloom.inference.watching import watch as follow
+
+        typer.echo(f"watching {', '.join(pictures)}; Ctrl-C ends it", err=True)
+        follow(lambda: find(replacing=True), lambda jobs: work(jobs, replacing=True), say=_say_watched)
+        return
+    jobs = find(replacing=overwrite)
+    report = work(jobs, replacing=overwrite)
     for error in report.failed.values():
         typer.echo(f"error: {error}", err=True)
     for note, count in Counter(note for notes in report.notes.values() for note in notes).items():
@@ -87,6 +108,33 @@ def translate(
     typer.echo(f"{report.count} of {len(jobs)} translated into {out} with {opened.name}{failed}")
     if report.failed:
         raise typer.Exit(2)
+
+
+def _say_watched(report: Any) -> None:
+    """What came in, and what failed."""
+    for out in report.done.values():
+        typer.echo(f"wrote {out}")
+    for error in report.failed.values():
+        typer.echo(f"error: {error}", err=True)
+
+
+def _translate_films(
+    translator: Any, films: Sequence[Path], *, out: Path, given: Mapping[str, Any], size: Any, seed: int, overwrite: bool
+) -> None:
+    """Translate video files, and say how much they flicker."""
+    from pixloom.inference.video import place_of, translate_video
+
+    for film in films:
+        bar = count_bar(film.name)
+        made = translate_video(translator, film, place_of(film, out), size=size, seed=seed, given=given, overwrite=overwrite, progress=bar)
+        still = (
+            f"; where the source stands still, it changes by {made.flicker:.2f} grey levels a frame (the source by {made.source_flicker:.2f})"
+            if made.flicker is not None
+            else ""
+        )
+        for note in made.notes:
+            typer.echo(f"note: {note}", err=True)
+        typer.echo(f"{made.frames} frames of {film} translated into {made.path}{', with its sound' if made.sound else ''}{still}")
 
 
 def describe(model: Path) -> None:

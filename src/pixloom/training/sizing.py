@@ -100,7 +100,7 @@ def bytes_of(config: RunConfig) -> int | None:
     Classes and conditions are not known yet when the size is chosen; they take little.
     """
     stateless = {"task.name": "pair", "task.options": {}, "conditions": {}}
-    networks = {f"{role}.options.conditions": {} for role in ("generator", "critic") if getattr(config, role) is not None}
+    networks: dict[str, Any] = {f"{role}.options.conditions": {} for role in ("generator", "critic") if getattr(config, role) is not None}
     step = counted(override(config, stateless | networks), channels=(3, 3))
     return None if step is None else step.memory_bytes
 
