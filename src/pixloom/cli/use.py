@@ -128,7 +128,7 @@ def _translate_films(
         bar = count_bar(film.name)
         made = translate_video(translator, film, place_of(film, out), size=size, seed=seed, given=given, overwrite=overwrite, progress=bar)
         still = (
-            f"; where the source stands still, it changes by {made.flicker:.2f} grey levels a frame (the source by {made.source_flicker:.2f})"
+            f"; where the source stands still, it changes by {made.flicker:.2f} grey levels a frame ({made.source_flicker:.2f} there)"
             if made.flicker is not None
             else ""
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def watch(
                 time.sleep(pause)
 
 
-def _due(find: Callable[[], list[Job]], tried: dict[Path, float]) -> Sequence[Job]:
+def _due(find: Callable[[], list[Job]], tried: dict[Path, float]) -> list[Job]:
     """The jobs whose source is whole, and newer than what was made or tried of it."""
     try:
         jobs = find()
