@@ -272,6 +272,22 @@ def export(
     use.export(model, out=out, file_format=format, pictures=pictures, overwrite=overwrite)
 
 
+@app.command()
+def push(
+    model: Annotated[Path, typer.Argument(help="A model folder or a run folder.")],
+    name: Annotated[str, typer.Argument(metavar="USER/NAME", help="On the Hugging Face Hub.")],
+    *,
+    licence: Annotated[
+        str | None, typer.Option("--license", help="Of the weights, e.g. cc-by-4.0; it follows from that of the training pictures.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="A repository that is made is private.")] = False,
+) -> None:
+    """Put a model on the Hugging Face Hub, with a card that is written from its run's report."""
+    from pixloom.inference.hub import push as put
+
+    typer.echo(f"the model is at {put(model, name, licence=licence, private=private)}")
+
+
 @app.command(name="import")
 def import_(
     file: Annotated[

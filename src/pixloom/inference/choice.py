@@ -115,7 +115,15 @@ def find_model(path: Path, *, back: bool = False) -> Path:
         return there / "back"
     path = path.expanduser()
     if not path.exists():
-        raise ModelError("there is no such model", where=path, fix="give a model folder or a run folder, e.g. runs/NAME")
+        if _on_the_hub(path):
+            from pixloom.inference.hub import fetched
+
+            return fetched(path.as_posix())
+        raise ModelError(
+            "there is no such model",
+            where=path,
+            fix="give a model folder, a run folder, e.g. runs/NAME, or user/name on the Hugging Face Hub",
+        )
     if (path / "config.yaml").is_file() and not (path / "config.json").is_file():
         if not (path / "model").is_dir():
             raise ModelError(
@@ -123,6 +131,15 @@ def find_model(path: Path, *, back: bool = False) -> Path:
             )
         return path / "model"
     return path
+
+
+def _on_the_hub(path: Path) -> bool:
+    """Whether a place that is not there can be ``user/name`` on the Hub: two parts, of which the first is no folder here.
+
+    >>> _on_the_hub(Path("someone/cells")), _on_the_hub(Path("cells")), _on_the_hub(Path("/a/b"))
+    (True, False, False)
+    """
+    return len(path.parts) == 2 and not path.is_absolute() and not path.parent.is_dir() and path.parts[0] not in (".", "..", "~", "runs")
 
 
 def translates_back(path: Path) -> bool:

@@ -104,10 +104,10 @@ class Translator:
         strength: float = 1.0,
         back: bool = False,
     ) -> Translator:
-        """Load a model folder, the model of a run folder, or an exported file.
+        """Load a model folder, the model of a run folder, an exported file, or a model on the Hugging Face Hub.
 
         Args:
-            path: of it.
+            path: of it, or ``user/name`` (``user/name@REVISION``).
             runtime: ``torch``, ``onnxruntime`` or ``openvino``; ``auto``: the fastest on this machine, see ``choice.open_model``.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``; all but torch run on the CPU.
             index: translations are ids of classes in one channel, not colours.
@@ -135,6 +135,16 @@ class Translator:
             if not overwrite:
                 raise OutputError("there is a model here already", where=folder, fix="choose another folder, or pass overwrite=True")
         save_model(folder, generator=self.generator, description=self.description)
+
+    def push_to_hub(self, name: str, *, licence: str | None = None, private: bool = False, token: str | None = None) -> str:
+        """Put the model on the Hugging Face Hub as ``user/name``; see :func:`pixloom.inference.hub.push`, which has a run's report, too."""
+        import tempfile
+
+        from pixloom.inference.hub import push
+
+        with tempfile.TemporaryDirectory() as place:
+            self.save_pretrained(Path(place) / "model")
+            return push(Path(place) / "model", name, licence=licence, private=private, token=token)
 
     @property
     def generator(self) -> nn.Module:
