@@ -260,6 +260,19 @@ def test_by_command(tmp_path):
     assert CliRunner().invoke(app, back).exception is not None, "a depth of 6 is none of that program's"
 
 
+def test_its_folder_and_its_file_are_models_as_they_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PIXLOOM_CACHE", str(tmp_path / "cache"))
+    names = tmp_path / "checkpoints" / "mine"
+    names.mkdir(parents=True)
+    torch.save(peer_unet_state(3, 3, depth=5, width=4, norm="batch"), names / "latest_net_G.pth")
+    one, other = (Translator.from_pretrained(place)(torch_picture()) for place in (names, names / "latest_net_G.pth"))
+    assert one.tobytes() == other.tobytes()
+    assert capsys.readouterr().err.count("taken in from") == 1, "the second time it is in the cache"
+    with pytest.raises(ModelError, match="no generator in this file"):
+        torch.save({"a.weight": torch.zeros(1)}, tmp_path / "x.pth")
+        Translator.from_pretrained(tmp_path / "x.pth")
+
+
 def torch_picture():
     from PIL import Image
 

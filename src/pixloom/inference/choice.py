@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -15,12 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixloom.errors import ConfigError, DependencyError, ModelError, OutputError, installing, nearest
-from pixloom.files import cache_folder, write_text
+from pixloom.files import cache_folder, checksum, write_text
 from pixloom.inference.onnxfile import EXPORT, Exported, read_export
 from pixloom.inference.runtimes import EXPORTED, Runtime, TorchRuntime, check_device_name, cores
 
 if TYPE_CHECKING:
     from pixloom.modelfile import ModelDescription
+
+FOREIGN = (".pth", ".pt", ".ckpt", ".safetensors")
+"""Suffixes of other programs' weights."""
 
 _DECIDING = ("sha256", "task", "generator", "inference", "size")  # what of a description decides the translation
 
@@ -130,7 +134,23 @@ def find_model(path: Path, *, back: bool = False) -> Path:
                 "this run has no model yet", where=path, why="a model is written at each validation", fix=f"pixloom resume {path}"
             )
         return path / "model"
-    return path
+    return _taken_in(path) or path
+
+
+def _taken_in(path: Path) -> Path | None:
+    """The model made of another program's weights or of its folder ``checkpoints/NAME``, in the cache; None where it is neither."""
+    folder = path.is_dir() and not (path / "config.json").is_file() and any(path.glob("latest_net_G*.pth"))
+    if not (folder or (path.is_file() and path.suffix in FOREIGN)):
+        return None
+    from pixloom.importers import import_model
+
+    weights = sorted(path.glob("latest_net_G*.pth")) if folder else [path]
+    name = hashlib.sha256("".join(checksum(each) for each in weights).encode()).hexdigest()[:16]
+    place = cache_folder() / "imported" / name
+    if not (place / "config.json").is_file():
+        notes = import_model(path, out=place).notes
+        print(f"note: taken in from {path}{''.join(f'; {note}' for note in notes)}", file=sys.stderr)
+    return place
 
 
 def _on_the_hub(path: Path) -> bool:
