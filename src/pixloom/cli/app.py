@@ -283,9 +283,9 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="A repository that is made is private.")] = False,
 ) -> None:
     """Put a model on the Hugging Face Hub, with a card that is written from its run's report."""
-    from pixloom.inference.hub import push as put
+    from pixloom.cli import use
 
-    typer.echo(f"the model is at {put(model, name, licence=licence, private=private)}")
+    use.push(model, name, licence=licence, private=private)
 
 
 @app.command(name="import")

@@ -241,6 +241,13 @@ def export(model: Path, *, out: Path | None, file_format: str, pictures: Path | 
     _print_export(_exported(folder, file_format, out=out, pictures=pictures, overwrite=overwrite))
 
 
+def push(model: Path, name: str, *, licence: str | None, private: bool) -> None:
+    """Put a model on the Hugging Face Hub and say where it is."""
+    from pixloom.inference.hub import push as put
+
+    typer.echo(f"the model is at {put(model, name, licence=licence, private=private)}")
+
+
 def _exported(model: Path, file_format: str, *, out: Path | None, pictures: Path | None, overwrite: bool) -> Any:
     """Write the file of a format."""
 
