@@ -41,9 +41,9 @@ FORMATS = {"onnx": export_onnx, "int8": export_int8, "program": export_program, 
 HEAD = """# Portability
 
 Made by `python -m benchmarks.portability` from [benchmarks/results/portability.json](../benchmarks/results/portability.json): 256 px, three
-channels in and out, random weights, real pictures among those that are compared. *Differs by* is the largest difference of a value in [-1, 1]
-from torch's; *faster* is torch's time of a picture over that of the format, median of turns in one process, on {threads} threads of a CPU
-({machine}).
+channels in and out, random weights, real pictures among those that are compared. *Differs by* is the largest difference of a value in
+[-1, 1] from torch's; *faster* is torch's time of a picture over that of the format, median of turns in one process, on {threads} threads of
+a CPU ({machine}).
 
 | generator | format | runtime | differs by | PSNR in dB | MiB | ms | faster |
 | --- | --- | --- | --- | --- | --- | --- | --- |

@@ -85,6 +85,31 @@ def test_frames_times_and_sound_are_kept(suffix, translator, tmp_path):
     assert not [path for path in made.path.parent.iterdir() if path.name.startswith(".")]
 
 
+def test_sound_that_comes_before_the_first_frame_is_kept(translator, tmp_path):
+    """As most cameras write it: blocks of sound of 20 ms or so, the first before any frame."""
+    source = tmp_path / "clip.mp4"
+    with av.open(str(source), "w") as container:
+        audio = container.add_stream("aac", rate=48000, layout="stereo")
+        video = container.add_stream("libx264", rate=RATE)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for start in range(0, 48000, 1024):
+            block = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+            block.sample_rate, block.pts = 48000, start
+            container.mux(audio.encode(block))
+        container.mux(audio.encode(None))
+        for number in range(RATE):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    for suffix in (".mp4", ".mkv", ".mov"):
+        made = translate_video(translator, source, tmp_path / f"made{suffix}")
+        frames, _, sound = read_clip(made.path)
+        assert made.sound
+        assert len(frames) == RATE
+        assert sound == read_clip(source)[2]
+
+
 def test_without_sound_and_with_odd_sides(translator, tmp_path):
     source = write_clip(tmp_path / "clip.mkv", side=34, sound=False)
     made = translate_video(translator, source, tmp_path / "odd.mp4")
@@ -125,6 +150,21 @@ def test_by_command(translator, tmp_path, capsys):
     assert f"{FRAMES} frames of" in done.out
     assert "with its sound; where the source stands still" in done.out
     assert (tmp_path / "out" / "clip.mp4").is_file()
+
+
+def test_videos_in_folders_are_taken_and_a_bad_one_does_not_stop_the_rest(translator, tmp_path, capsys):
+    place = tmp_path / "in"
+    place.mkdir()
+    write_clip(place / "good.mp4")
+    (place / "bad.mp4").write_text("hello", encoding="utf-8")
+    Image.new("RGB", (40, 40), (9, 99, 199)).save(place / "picture.png")
+    done = Console(capsys)("translate", tmp_path / "model", place, "--out", tmp_path / "out", "--runtime", "torch")
+    assert done.code == 2
+    assert "this is no video" in done.err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"good.mp4", "picture.png"}
+    (place / "picture.png").unlink()
+    (place / "bad.mp4").unlink()
+    assert Console(capsys)("translate", tmp_path / "model", place, "--out", tmp_path / "more", "--runtime", "torch").code == 0
 
 
 # --- A folder that is watched ----------------------------------------------------------------------------------------------------------

@@ -132,8 +132,8 @@ _DRAFT, _RETIRED = ".draft", ".retired"
 
 
 def _put_in_place(draft: Path, folder: Path) -> None:
-    for path in draft.iterdir():
-        path.chmod(0o644)  # safetensors makes files that nobody else may read
+    for path in draft.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors makes files that nobody else may read
         sync(path)
     sync(draft)
     draft.chmod(0o755)

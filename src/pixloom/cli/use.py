@@ -48,7 +48,6 @@ def translate(
     )  # it loads while the rest is imported
     from pixloom.inference.batch import find_jobs, translate_files
     from pixloom.inference.translator import Translator
-    from pixloom.inference.video import is_video
 
     translator = Translator(opened, description, index=index, strength=strength)
     working_size, channels = _working_size(size), translator.output_channels
@@ -57,13 +56,13 @@ def translate(
     translator.beside.check([*given, *shown])
     translator.beside.check_stated(shown)
     _check_samples(samples, translator)
-    films = [Path(text) for text in inputs if is_video(Path(text)) and Path(text).is_file()]
-    pictures = [text for text in inputs if Path(text) not in films]
+    films, pictures = _films(inputs)
     wishes: dict[str, Any] = {"size": working_size, "seed": seed}
-    if films:
-        _translate_films(translator, films, out=out, given={**given, **shown}, overwrite=overwrite, **wishes)
-        if not pictures:
-            return
+    failed_films = _translate_films(translator, films, out=out, given={**given, **shown}, overwrite=overwrite, **wishes) if films else 0
+    if films and not pictures:
+        if failed_films:
+            raise typer.Exit(2)
+        return
 
     def find(*, replacing: bool) -> list[Any]:
         return find_jobs(
@@ -106,8 +105,22 @@ def translate(
         typer.echo(f"note: {count} of {len(jobs)}: {note}", err=True)
     failed = f", {len(report.failed)} failed" if report.failed else ""
     typer.echo(f"{report.count} of {len(jobs)} translated into {out} with {opened.name}{failed}")
-    if report.failed:
+    if report.failed or failed_films:
         raise typer.Exit(2)
+
+
+def _films(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The video files among some inputs, those in folders too, and the inputs that are, or hold, something else."""
+    from pixloom.inference.video import is_video
+
+    films, others = list[Path](), list[str]()
+    for text in inputs:
+        path = Path(text)
+        inside = sorted(each for each in path.iterdir() if is_video(each) and each.is_file()) if path.is_dir() else []
+        films += [path] if path.is_file() and is_video(path) else inside
+        if not (path.is_file() and is_video(path)) and not (inside and all(is_video(each) for each in path.iterdir())):
+            others.append(text)
+    return films, others
 
 
 def _say_watched(report: Any) -> None:
@@ -120,13 +133,20 @@ def _say_watched(report: Any) -> None:
 
 def _translate_films(
     translator: Any, films: Sequence[Path], *, out: Path, given: Mapping[str, Any], size: Any, seed: int, overwrite: bool
-) -> None:
-    """Translate video files, and say how much they flicker."""
+) -> int:
+    """Translate video files, and say how much they flicker; how many failed."""
+    from pixloom.errors import ImageError, OutputError
     from pixloom.inference.video import place_of, translate_video
 
+    failed = 0
     for film in films:
-        bar = count_bar(film.name)
-        made = translate_video(translator, film, place_of(film, out), size=size, seed=seed, given=given, overwrite=overwrite, progress=bar)
+        wishes: dict[str, Any] = {"size": size, "seed": seed, "given": given, "overwrite": overwrite}
+        try:
+            made = translate_video(translator, film, place_of(film, out), progress=count_bar(film.name), **wishes)
+        except (ImageError, OutputError) as error:
+            failed += 1
+            typer.echo(f"error: {error}", err=True)
+            continue
         still = (
             f"; where the source stands still, it changes by {made.flicker:.2f} grey levels a frame ({made.source_flicker:.2f} there)"
             if made.flicker is not None
@@ -135,6 +155,7 @@ def _translate_films(
         for note in made.notes:
             typer.echo(f"note: {note}", err=True)
         typer.echo(f"{made.frames} frames of {film} translated into {made.path}{', with its sound' if made.sound else ''}{still}")
+    return failed
 
 
 def describe(model: Path) -> None:

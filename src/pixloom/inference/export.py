@@ -198,6 +198,27 @@ def exportable(generator: nn.Module, description: ModelDescription) -> tuple[nn.
     return network, _arguments(generator, signature), signature
 
 
+class OneByOne(nn.Module):
+    """An exportable network with its inputs one by one, in the order of :func:`runtimes.feeds`."""
+
+    def __init__(self, network: nn.Module, signature: Signature) -> None:
+        super().__init__()
+        self.network, self.noise, self.kinds = network, bool(signature.noise_channels), len(signature.conditions)
+
+    def forward(self, *given: Tensor) -> Tensor:
+        """To the output."""
+        source, *others = given
+        noise, rest = (others[:1], others[1:]) if self.noise else ([], others)
+        output: Tensor = self.network(source, rest[: self.kinds], noise, rest[self.kinds :])
+        return output
+
+
+def one_by_one(arguments: tuple[Any, list[Any], list[Any], list[Any]]) -> tuple[Any, ...]:
+    """The arguments of an exportable network in the order in which :class:`OneByOne` takes them."""
+    source, stated, noise, kept = arguments
+    return (source, *noise, *stated, *kept)
+
+
 def _smallest(generator: nn.Module) -> int:
     """The smallest side that keeps the network's rules."""
     multiple, least = int(generator.size_multiple), int(generator.min_size)  # type: ignore[arg-type]

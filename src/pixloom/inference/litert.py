@@ -17,7 +17,7 @@ import torch
 from pixloom.errors import ConfigError, ModelError, OutputError, require
 from pixloom.files import new_file
 from pixloom.inference.choice import find_model
-from pixloom.inference.export import Export, exportable
+from pixloom.inference.export import Export, OneByOne, exportable
 from pixloom.inference.onnxfile import Signature
 from pixloom.inference.parity import Input, answer, check, compare, made_up, real, seconds_of
 from pixloom.inference.runtimes import TorchRuntime, feeds
@@ -47,20 +47,6 @@ class LiteRt:
         names = [f"args_{place}" for place in range(len(values))]
         (output,) = self.runner(**dict(zip(names, values, strict=True))).values()
         return np.asarray(output)
-
-
-class _Flat(torch.nn.Module):
-    """The exportable network with its inputs one by one, in the order of :func:`runtimes.feeds`."""
-
-    def __init__(self, network: torch.nn.Module, signature: Signature) -> None:
-        super().__init__()
-        self.network, self.noise, self.kinds = network, bool(signature.noise_channels), len(signature.conditions)
-
-    def forward(self, source: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-        """To the output."""
-        noise, rest = ([others[0]], others[1:]) if self.noise else ([], others)
-        output: torch.Tensor = self.network(source, list(rest[: self.kinds]), noise, list(rest[self.kinds :]))
-        return output
 
 
 def export_litert(
@@ -100,7 +86,7 @@ def export_litert(
     arguments = tuple(torch.from_numpy(np.ascontiguousarray(values)) for values in rows.values())
     try:
         with _quietly():
-            made: Any = litert.convert(_Flat(network, signature).eval(), arguments)
+            made: Any = litert.convert(OneByOne(network, signature).eval(), arguments)
     except Exception as error:  # the converter's errors have no class in common
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError("this network cannot be exported to LiteRT", why=why[:300], fix="pixloom export MODEL, for ONNX") from error

@@ -14,7 +14,7 @@ import torch
 from pixloom.errors import ConfigError, ModelError, OutputError
 from pixloom.files import new_file
 from pixloom.inference.choice import find_model
-from pixloom.inference.export import Export, exportable
+from pixloom.inference.export import Export, OneByOne, exportable, one_by_one
 from pixloom.inference.onnxfile import Signature
 from pixloom.inference.parity import answer, check, compare, made_up, real, seconds_of
 from pixloom.inference.runtimes import TorchRuntime, feeds
@@ -49,12 +49,7 @@ class ProgramRuntime:
         given = feeds(self.signature, source, condition=condition, seed=seed)
         tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in given.items()}
         with torch.inference_mode():
-            output: torch.Tensor = self.module(
-                tensors["source"],
-                [tensors[kind] for kind in self.signature.conditions],
-                [tensors["noise"]] if "noise" in tensors else [],
-                [tensors[f"kept_{number}"] for number in range(1, len(self.signature.dropped) + 1)],
-            )
+            output: torch.Tensor = self.module(*tensors.values())
         return output.numpy()
 
 
@@ -64,8 +59,8 @@ def export_program(
     """Write a model as a program of ``torch.export`` (one picture at a time, of any size that the network takes), and compare it with the
     network.
 
-    ``torch.export.load(FILE).module(check_guards=False)(source, conditions, noise, kept)``: the source (1, channels, height, width) in
-    [-1, 1], and lists of the conditions' tensors, of the noise and of what dropout keeps, empty where there are none.
+    ``torch.export.load(FILE).module(check_guards=False)(source, ...)``: the source (1, channels, height, width) in [-1, 1], and after it
+    what else the network takes, in the order of :func:`runtimes.feeds`. (The guards note which way comparisons of sizes went in tracing.)
 
     Args:
         model: a model folder or a run folder.
@@ -94,7 +89,10 @@ def export_program(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.export(
-                network.eval(), _first(arguments["args"]), dynamic_shapes=_symbols(arguments["dynamic_shapes"]), strict=False
+                OneByOne(network, signature).eval(),
+                tuple(tensor[:1] for tensor in one_by_one(arguments["args"])),
+                dynamic_shapes={"given": tuple(_symbols(shape) for shape in one_by_one(arguments["dynamic_shapes"]))},
+                strict=False,
             )
     except Exception as error:  # the exporter's errors have no class in common
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -113,13 +111,6 @@ def export_program(
     return Export(path, sizes, differences, seconds, {}, pictures=len(shown))
 
 
-def _first(arguments: Any) -> Any:
-    """The first of every batch."""
-    return arguments[:1] if isinstance(arguments, torch.Tensor) else type(arguments)(map(_first, arguments))
-
-
-def _symbols(shapes: Any) -> Any:
+def _symbols(shape: dict[int, str]) -> dict[int, Any]:
     """Names of dimensions as marks that they vary, but for the batch: what divides them is found out by the exporter."""
-    if isinstance(shapes, dict):
-        return {place: torch.export.Dim.AUTO for place in shapes if place > 1}
-    return type(shapes)(map(_symbols, shapes))
+    return {place: torch.export.Dim.AUTO for place in shape if place > 1}

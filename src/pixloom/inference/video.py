@@ -174,6 +174,7 @@ class _Writer:
         self.container, self.codec, self.template = container, CODECS[target.suffix], template
         self.stream: Any = None
         self.sound: Any = None
+        self.waiting: list[Any] = []  # sound that came before the first frame: a file's tracks must all be there before anything is in it
 
     def sound_like(self, sound: Any) -> bool:
         """Make a track for sound as it is; False where this kind of file cannot hold it, or there is none."""
@@ -188,7 +189,10 @@ class _Writer:
     def copy(self, packet: Any) -> None:
         """A piece of the sound, as it is."""
         packet.stream = self.sound
-        self.container.mux(packet)
+        if self.stream is None:
+            self.waiting.append(packet)
+        else:
+            self.container.mux(packet)
 
     def add(self, frame: Any, *, like: Any) -> None:
         """A frame, at the time of another one."""
@@ -201,6 +205,8 @@ class _Writer:
             self.stream.codec_context.time_base = like.time_base or self.template.time_base
         frame.pts, frame.time_base = like.pts, like.time_base
         self.container.mux(self.stream.encode(frame))
+        while self.waiting:
+            self.container.mux(self.waiting.pop(0))
 
     def finish(self) -> None:
         """What the encoder still holds."""
