@@ -94,3 +94,20 @@ def test_what_does_not_fit_is_said(pairs, tmp_path):
         train(wider, out=tmp_path / "second", quiet=True)
     with pytest.raises(ModelError, match="no such model"):
         make_plan(str(pairs), settings={"training.from_model": str(tmp_path / "nowhere")})
+
+
+def test_the_card_says_what_it_was_begun_from(pairs, tmp_path):
+    import json
+
+    from peers import peer_unet_state
+
+    torch.save(peer_unet_state(1, 3, depth=4, width=4, norm="batch"), tmp_path / "latest_net_G.pth")
+    import_model(tmp_path / "latest_net_G.pth", out=tmp_path / "imported")
+    settings = {"training.from_model": str(tmp_path / "imported"), "critic.options": {"layers": 1, "width": 4}, "compute.device": "cpu"}
+    train(make_plan(str(pairs), recipe_name="pix2pix", images=2, settings=settings).config, out=tmp_path / "tuned", quiet=True)
+    facts = json.loads((tmp_path / "tuned" / "model" / "config.json").read_text(encoding="utf-8"))["facts"]
+    begun = facts["training"]["begun from"]
+    assert (begun["model"], begun["recipe"]) == ("imported", "imported-unet")
+    assert begun["imported"]["from"] == "latest_net_G.pth"
+    assert len(begun["sha256"]) == 64
+    assert "begun from" in (tmp_path / "tuned" / "model" / "README.md").read_text(encoding="utf-8")

@@ -246,7 +246,8 @@ def _described(
     called = {"names": list(names)} if names else {}
     conditions = {kind: {**given, **(called if kind in NAMED else {})} for kind, given in found.conditions.items()}
     _check_names(conditions, names, widths=options.get("conditions", {}), of_classes="classes" in task.options)
-    notes = (*found.notes, *beside.notes)
+    own = [note for note in found.notes if note != junyanz.DROPPED or "generator.options.dropout" not in said]
+    notes = (*own, *beside.notes, *_assumed(task, said, size=found.size))
     facts = {
         "imported": {
             "from": path.name,
@@ -267,6 +268,14 @@ def _described(
         ),
         notes,
     )
+
+
+def _assumed(task: TaskConfig, said: Mapping[str, Any], *, size: int) -> list[str]:
+    """What is taken for granted where neither the file nor anyone says it."""
+    notes = [] if "size" in said else [f"pictures are brought to {size} px; what it was trained at cannot be seen: --set size=N"]
+    if task.name == "pair" and "task.direction" not in said:
+        notes.append("for comparing with pairs the direction is taken to be AtoB: --set task.direction=BtoA")
+    return notes
 
 
 NAMED = ("label", "attributes")

@@ -19,8 +19,8 @@ from pixloom.importers.foreign import State
 from pixloom.importers.labels import may_be_labels
 
 DROPPED = (
-    "whether it was trained with dropout cannot be seen; it is taken to have been, as pix2pix is, and is off in use "
-    "(--set inference.dropout=true: on, as in its own test.py)"
+    "whether it was trained with dropout cannot be seen; it is taken to have been, as pix2pix is, and is off in use unless it is imported "
+    "with --set inference.dropout=true"
 )
 
 LEVEL = ".model.3"

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,10 @@ try:
     import fcntl
 except ImportError:  # Windows has no flock; two processes on one run folder are then the user's to avoid
     fcntl = None  # type: ignore[assignment]
+
+
+LINEAGE = "begun_from.json"
+"""What a run was begun from."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,18 @@ class RunFolder:
         """Write what the report says about data and machine."""
         write_text(self.root / "data.json", json.dumps(data, indent=1, ensure_ascii=False))
         write_text(self.root / "environment.json", json.dumps(environment, indent=1, ensure_ascii=False))
+
+    def keep_lineage(self, lineage: Mapping[str, Any]) -> None:
+        """Write what the run was begun from: the model itself may be gone when another one is saved."""
+        write_text(self.root / LINEAGE, json.dumps(lineage, indent=1))
+
+    def lineage(self) -> dict[str, Any]:
+        """What the run was begun from; nothing where its weights were drawn by chance."""
+        try:
+            found: dict[str, Any] = json.loads((self.root / LINEAGE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found
 
     def forget_after(self, images: int) -> None:
         """Remove the pictures of a time that the run has gone back on."""

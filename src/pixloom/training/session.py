@@ -32,7 +32,7 @@ from pixloom.training.monitor import NOT_FINITE, RULES, Alarm, Setting, alarms, 
 from pixloom.training.plan import Plan, digest, load_examples, load_pictures
 from pixloom.training.report import write_report
 from pixloom.training.schedule import interval, size_at, stage_ends
-from pixloom.training.startfrom import begin_with
+from pixloom.training.startfrom import begin_with, lineage
 from pixloom.training.state import Progress, forget_checkpoints, newest_checkpoint, save_checkpoint
 from pixloom.training.status import Status
 from pixloom.training.tensorboard import Writer, open_writer
@@ -145,6 +145,8 @@ class Session:
         """With another model's weights, where that is wished for."""
         model = self.plan.config.training.from_model
         if model is not None:
+            if self.engine.is_main:
+                self.folder.keep_lineage(lineage(model))
             self.tell("began", progress, begin_with(self.learner, model))
 
     def close(self, progress: Progress, *, signal_number: int | None) -> RunResult:

@@ -57,6 +57,15 @@ def known_of(model: str | Path) -> Known:
     return Known(description.task, description.size, settings)
 
 
+def lineage(model: str | Path) -> dict[str, Any]:
+    """What a model's card says of the one that it was begun from: its name, weights and recipe, and what it was imported from."""
+    folder = find_model(Path(model))
+    description, sha256 = read_description(folder)
+    name = folder.parent.name if folder.name == "model" else folder.name
+    imported = {"imported": description.facts["imported"]} if "imported" in description.facts else {}
+    return {"model": name, "sha256": sha256, "recipe": description.recipe, **imported}
+
+
 def begin_with(learner: Learner, model: str | Path) -> str:
     """Put a model's weights into a learner, the critic's too where its run is at hand; what was done, in words.
 

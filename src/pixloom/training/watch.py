@@ -119,6 +119,7 @@ class Watch:
         back: nn.Module | None = None,
     ) -> None:
         """Write the model folder with what is known about it, and with it what translates back, where that is a task of its own."""
+        begun = self.folder.lineage()
         facts: dict[str, Any] = {
             "training": {
                 "images": progress.images,
@@ -126,6 +127,7 @@ class Watch:
                 "examples": len(self.plan.train),
                 "seed": self.plan.config.training.seed,
                 "saved": datetime.now(UTC).isoformat(timespec="seconds"),
+                **({"begun from": begun} if begun else {}),
             },
             "data": {"layout": self.plan.listing.layout, "fingerprint": self.plan.fingerprint, "name": self.plan.listing.root.name},
             "versions": {"pixloom": __version__, "torch": torch.__version__},
