@@ -87,6 +87,20 @@ SIZES = {
 """Of the generator, all else as in ``auto``."""
 
 
+def held(gamma: float) -> tuple[str, ...]:
+    """R1 and R2 of a strength, by differences at half of every batch."""
+    return (f"losses.r1_gamma={gamma}", f"losses.r2_gamma={gamma}", "losses.slopes=difference", "losses.slope_share=0.5")
+
+
+PENALTIES = {
+    "none": AUTO,
+    "none, not augmented": Arm("auto", ("losses.augment=0",)),
+    "gamma 0.05": Arm("auto", held(0.05)),
+    "gamma 5": Arm("auto", held(5)),
+}
+"""R1 and R2 of three strengths, equal numbers of images."""
+
+
 def ablation() -> dict[str, Arm]:
     """{U-Net, ours} x {BCE, least squares, relativistic} x {no penalty, R1 and R2} x {augmentation off, on}, all else as in ``auto``.
 
@@ -96,7 +110,7 @@ def ablation() -> dict[str, Arm]:
     unet = ("generator.name=unet", "generator.options.depth=6", "generator.options.width=32", "generator_optimizer.learning_rate=2e-4")
     generators = {"U-Net": (*unet, "inference.statistics=image"), "ours": ()}
     losses = {"BCE": "non-saturating", "least squares": "least-squares", "relativistic": "relativistic"}
-    penalties = {"no penalty": ("losses.r1_gamma=0", "losses.r2_gamma=0", "losses.slopes=exact", "losses.slope_share=1"), "R1 + R2": ()}
+    penalties = {"no penalty": (), "R1 + R2": held(5)}
     augmentations = {"plain": ("losses.augment=0",), "augmented": ()}
     return {
         ", ".join((generator, loss, penalty, augmentation)): Arm(
@@ -130,6 +144,7 @@ RACES = {
         )
         for count in (25, 50, 100, 200)
     },
+    "penalties-64": Race("label map to facade, by the strength of R1 and R2", "facades-300", FACADES, 64, 10.0, PENALTIES, looks=5),
     "aids-50": Race("label map to facade from 50 pairs, with what is said to help", "facades-50", FACADES, 64, 2.0, AIDS),
     "sizes-128": Race("label map to facade in 3 minutes, by networks of four sizes", "facades-300", FACADES, 128, 3.0, SIZES),
     "shift-camera": Race(

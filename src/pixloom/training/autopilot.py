@@ -7,8 +7,8 @@ numbers are not finite                     back; a tenth of the learning rates; 
 weights move too fast, outputs are         back; a tenth of the learning rates, and gradients of at most norm 1
 saturated, outputs are all alike
 a network stands still                     back; the recipe's learning rate for it
-the critic wins, its slope explodes, it    back; R1 and R2 four times as strong; where there were none, as in ``auto``
-is not held
+the critic wins, its slope explodes        back; R1 and R2 four times as strong; where there were none, gamma 5
+it is not held                             gradients of at most norm 1
 the critic knows its pictures by heart     a quarter more of them augmented, up to three quarters
 the generator learns nothing from it       relativistic pairing
 =========================================  ================================================================================
@@ -35,8 +35,8 @@ STEP, MOST_AUGMENTED = 0.05, 0.8
 """By how much the share of augmented pairs moves, and its end: beyond it changes leak into what is made (ADA, figure 5)."""
 
 RATES = ("generator_optimizer.learning_rate", "critic_optimizer.learning_rate")
-PENALTIES = ("r1_gamma", "r2_gamma", "slopes", "slope_share")
-"""Settings of the losses that hold a critic's slope."""
+PENALTIES = {"losses.r1_gamma": 5.0, "losses.r2_gamma": 5.0, "losses.slopes": "difference", "losses.slope_share": 0.5}
+"""What holds a critic's slope where nothing did: healthy runs of the log had them."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,10 @@ def _settings(name: str, config: RunConfig) -> dict[str, Any]:
         usual = recipe(config.recipe, size=256) if config.recipe in RECIPES else config
         rate = getattr(usual, f"{which}_optimizer").learning_rate
         return {f"{which}_optimizer.learning_rate": rate} if rate > getattr(config, f"{which}_optimizer").learning_rate else {}
-    if name in ("the critic wins", "the critic's slope explodes", NOT_HELD):
+    if name in ("the critic wins", "the critic's slope explodes"):
         return _gentler(config)
+    if name == NOT_HELD:
+        return {"training.clip_norm": 1.0}
     if name == BY_HEART:
         return {"losses.augment": min(0.75, config.losses.augment + 0.25)} if config.losses.augment < 0.75 else {}
     if name == NO_PUSH:
@@ -115,6 +117,5 @@ def _gentler(config: RunConfig) -> dict[str, Any]:
     if critic is None or option_of(critic, "norm") == "batch":
         return {}
     if not (losses.r1_gamma and losses.r2_gamma):
-        ours = recipe("auto", size=256).losses
-        return {f"losses.{name}": getattr(ours, name) for name in PENALTIES}
+        return dict(PENALTIES)
     return {"losses.r1_gamma": 4 * losses.r1_gamma, "losses.r2_gamma": 4 * losses.r2_gamma}

@@ -10,11 +10,11 @@ from pixloom.training.plan import Plan
 
 def look_over(plan: Plan) -> list[Alarm]:
     """The alarms that ring at once."""
-    losses = plan.config.losses
+    losses, clipped = plan.config.losses, plan.config.training.clip_norm is not None
     related = kinship(plan.train) if plan.task.needs_pairs and not plan.task.between else None
     return at_the_start(
         examples=len(plan.train),
         different=count_different(plan.train),
         complaint=related.complaint if related else None,
-        held=losses.adversarial != "relativistic" or (losses.r1_gamma > 0 and losses.r2_gamma > 0),
+        held=losses.adversarial != "relativistic" or (losses.r1_gamma > 0 and losses.r2_gamma > 0) or clipped,
     )

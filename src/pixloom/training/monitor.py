@@ -65,12 +65,12 @@ def at_the_start(*, examples: int, different: int, complaint: str | None, held: 
         examples: that are learnt from.
         different: of them.
         complaint: of :class:`pixloom.data.kinship.Kinship`, where the data holds pairs.
-        held: whether the critic's slope is, where its game needs that.
+        held: whether the critic's slope is, or its gradients are, where its game needs that.
     """
     found = []
     if not held:
-        why = "relativistic pairing without both R1 and R2; with R1 alone it diverged (Huang et al., R3GAN, 2024)"
-        found.append(Alarm(NOT_HELD, 0, why, ("losses.r1_gamma=5 and losses.r2_gamma=5",)))
+        why = "relativistic pairing with neither R1 and R2 nor clipped gradients; with R1 alone it diverged (Huang et al., R3GAN, 2024)"
+        found.append(Alarm(NOT_HELD, 0, why, ("training.clip_norm=1", "losses.r1_gamma=5 and losses.r2_gamma=5")))
     if complaint:
         remedies = ("look at the pairs with pixloom inspect --preview", "a method for collections, --recipe cut")
         found.append(Alarm(NOT_TOGETHER, 0, complaint, remedies))
