@@ -286,3 +286,80 @@ def test_every_family_has_a_forward_of_its_own():
     forwards = FORWARDS | peers_more.FORWARDS | peers_sr.FORWARDS
     assert states.keys() == forwards.keys() == FAMILIES.keys()
     assert F.relu(torch.tensor(-1.0)) == 0
+
+
+# --- What would do harm ------------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_but_a_model_is_replaced(tmp_path):
+    torch.save(peer_unet_state(3, 3, depth=5, width=4, norm="batch"), tmp_path / "latest_net_G.pth")
+    precious = tmp_path / "precious"
+    (precious / "sub").mkdir(parents=True)
+    (precious / "sub" / "photo.txt").write_text("data", encoding="utf-8")
+    (tmp_path / "file").write_text("data", encoding="utf-8")
+    for place in (precious, tmp_path / "file"):
+        with pytest.raises(OutputError, match="not a model"):
+            import_model(tmp_path / "latest_net_G.pth", out=place, overwrite=True)
+    assert (precious / "sub" / "photo.txt").read_text(encoding="utf-8") == "data"
+    import_model(tmp_path / "latest_net_G.pth", out=tmp_path / "model")
+    with pytest.raises(OutputError, match="here already"):
+        import_model(tmp_path / "latest_net_G.pth", out=tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"size": -4}, "the size cannot be -4"),
+        ({"size": "abc"}, "the size cannot be 'abc'"),
+        ({"size": 1.7}, "the size cannot be 1.7"),
+        ({"inference.statistics": "foo"}, "'statistics' cannot be 'foo'"),
+        ({"task.direction": "XtoY"}, "'direction' cannot be 'XtoY'"),
+        ({"generator.options.dropout": 7}, "dropout cannot be 7"),
+        ({"generator.options.dropout": "x"}, "dropout cannot be 'x'"),
+    ],
+)
+def test_a_value_that_cannot_be_is_said_and_nothing_is_written(said, message, tmp_path):
+    with pytest.raises((ConfigError, ModelError), match=message):
+        taken_in(peer_unet_state(3, 3, depth=6, width=4, norm="batch"), tmp_path, settings=said)
+    assert not (tmp_path / "model").exists()
+
+
+def hostile() -> dict[str, dict[str, torch.Tensor]]:
+    state = peer_unet_state(3, 3, depth=5, width=4, norm="batch")
+    first = "model.model.0.weight"
+    return {
+        "no numbers": {**state, first: torch.full_like(state[first], float("nan"))},
+        "larger than what the file holds": {first: torch.zeros(1, dtype=torch.half).expand(4, 3, 60000, 60000)},
+        "of a kind that is not taken in": {**state, first: state[first].to(torch.complex64)},
+        "a number that no network has": {"body.0.weight": torch.zeros(8, 3, 3, 3), "body.9999999998.weight": torch.zeros(1)},
+    }
+
+
+@pytest.mark.parametrize("what", hostile())
+def test_small_files_that_would_take_all_memory_or_time_are_refused(what, tmp_path):
+    with pytest.raises(ModelError, match=what) as error:
+        taken_in(hostile()[what], tmp_path)
+    assert "latest_net_G.pth" in str(error.value)
+
+
+def test_a_packed_file_is_refused(tmp_path):
+    import zipfile
+
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed:
+        for entry in plain.namelist():
+            packed.writestr(entry, plain.read(entry))
+    with pytest.raises(ModelError, match="this file is packed"):
+        import_model(tmp_path / "packed.pth", out=tmp_path / "model")
+
+
+def test_the_same_weights_with_other_options_are_another_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIXLOOM_CACHE", str(tmp_path / "cache"))
+    sizes = {}
+    for name, side in (("a", 32), ("b", 64)):
+        place = tmp_path / name
+        place.mkdir()
+        torch.save(peer_unet_state(3, 3, depth=5, width=4, norm="batch"), place / "latest_net_G.pth")
+        (place / "train_opt.txt").write_text(f"  crop_size: {side}  \t[default: 256]\n", encoding="utf-8")
+        sizes[name] = Translator.from_pretrained(place).description.size
+    assert sizes == {"a": 32, "b": 64}

@@ -293,6 +293,19 @@ def test_an_alarm_on_pictures_shows_them_and_drawing_changes_nothing(related, tm
     assert not (tmp_path / "told" / "alarms").exists()
 
 
+def test_an_alarm_of_two_generators_shows_the_way_there(related, tmp_path, often, monkeypatch, no_weights):
+    names = sorted((related / "B").glob("*.png"))
+    contents = [path.read_bytes() for path in names]
+    for place, path in enumerate(names):
+        path.write_bytes(contents[(place + 7) % len(names)])
+        Image.open(related / "A" / path.name).convert("RGB").save(related / "A" / path.name)
+    settings = {"generator.options.width": 4, "generator.options.blocks": 1, "critic.options.width": 4, "compute.device": "cpu"}
+    plan = make_plan(str(related), recipe_name="cyclegan", size=32, images=4, settings=settings)
+    monkeypatch.setattr(session, "look_over", lambda plan: [Alarm("outputs are noisy", 0, "e", ("r",))])
+    train(plan.config, out=tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "alarms" / "000000000-outputs-are-noisy.png").is_file()
+
+
 def test_pictures_of_a_time_that_the_run_went_back_on_are_gone(tmp_path):
     for name in ("alarms/000000000-a.png", "alarms/000000040-outputs-are-noisy.png", "samples/000000040.png", "alarms/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

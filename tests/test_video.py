@@ -143,6 +143,31 @@ def test_bad_videos_are_named_and_nothing_is_half_written(translator, tmp_path):
         translate_video(translator, whole, tmp_path / "made.mp4")
 
 
+def test_a_source_is_never_replaced_and_no_two_have_one_output(translator, tmp_path, capsys):
+    source = write_clip(tmp_path / "clip.mp4")
+    before = source.read_bytes()
+    with pytest.raises(OutputError, match="replace itself"):
+        translate_video(translator, source, source, overwrite=True)
+    write_clip(tmp_path / "clip.avi", sound=False)
+    done = Console(capsys)("translate", tmp_path / "model", tmp_path / "clip.avi", source, "--out", tmp_path / "out", "--runtime", "torch")
+    assert done.code == 2
+    assert "would have one output" in done.err
+    assert source.read_bytes() == before
+
+
+def test_a_turned_video_is_translated_as_it_is_seen():
+    from types import SimpleNamespace
+
+    from pixloom.inference.video import _upright
+
+    pixels = np.zeros((2, 3, 3), np.uint8)
+    pixels[0, 2] = 255
+    frame = SimpleNamespace(rotation=-90, to_ndarray=lambda format: pixels)
+    turned = _upright(frame)
+    assert turned.shape == (3, 2, 3)
+    assert turned[2, 1].all(), "clockwise: what was at the top right is at the bottom right"
+
+
 def test_by_command(translator, tmp_path, capsys):
     source = write_clip(tmp_path / "clip.mp4", moving=False)
     done = Console(capsys)("translate", tmp_path / "model", source, "--out", tmp_path / "out", "--runtime", "torch")
@@ -199,6 +224,17 @@ def test_what_comes_in_or_changes_is_translated_once(tmp_path, monkeypatch):
         os.utime(place / name, (time.time() - 9, time.time() - 9))
     watching.watch(find, work, say=lambda report: None, looks=5, pause=0.0)
     assert worked == [["a", "bad"], ["b"], ["a"]]
+
+
+def test_what_stands_in_the_way_is_said_once(tmp_path):
+    from pixloom.errors import DataError
+
+    def find() -> list[Job]:
+        raise DataError("two pictures would have one output")
+
+    heard: list[str] = []
+    watching.watch(find, lambda jobs: Report(), say=lambda report: None, complain=heard.append, looks=3, pause=0.0)
+    assert heard == ["two pictures would have one output"]
 
 
 def test_a_file_that_is_still_being_written_waits(tmp_path, monkeypatch):

@@ -95,7 +95,14 @@ def translate(
         from pixloom.inference.watching import watch as follow
 
         typer.echo(f"watching {', '.join(pictures)}; Ctrl-C ends it", err=True)
-        follow(lambda: find(replacing=True), lambda jobs: work(jobs, replacing=True), say=_say_watched)
+        if not all(Path(text).is_dir() for text in pictures):
+            raise ConfigError("only folders can be watched", why=f"given: {', '.join(pictures)}", fix="name a folder that is there")
+        follow(
+            lambda: find(replacing=True),
+            lambda jobs: work(jobs, replacing=True),
+            say=_say_watched,
+            complain=lambda sentence: typer.echo(f"waiting: {sentence}", err=True),
+        )
         return
     jobs = find(replacing=overwrite)
     report = work(jobs, replacing=overwrite)
@@ -138,6 +145,13 @@ def _translate_films(
     from pixloom.errors import ImageError, OutputError
     from pixloom.inference.video import place_of, translate_video
 
+    places: dict[Path, Path] = {}
+    for film in films:
+        other = places.setdefault(place_of(film, out), film)
+        if other != film:
+            raise ConfigError(
+                f"{other} and {film} would have one output", why=str(place_of(film, out)), fix="translate them into two folders"
+            )
     failed = 0
     for film in films:
         wishes: dict[str, Any] = {"size": size, "seed": seed, "given": given, "overwrite": overwrite}

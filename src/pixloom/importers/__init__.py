@@ -5,12 +5,14 @@ Nothing in a file is executed, and nothing is guessed: what names and shapes lea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from pixloom.conditions import build_conditions
@@ -21,7 +23,7 @@ from pixloom.importers import bicycle, junyanz, pix2pixhd, spade, stargan, starg
 from pixloom.importers.base import Family, Found, Said
 from pixloom.importers.foreign import AVERAGED, State, joined, read_parts, taken_apart
 from pixloom.importers.options import read_options
-from pixloom.modelfile import ModelDescription, save_model
+from pixloom.modelfile import DESCRIPTION, ModelDescription, description_tree, parse_description, save_model
 from pixloom.nets import build
 
 __all__ = ["FAMILIES", "Imported", "import_critic", "import_model"]
@@ -104,6 +106,8 @@ def import_model(
         OutputError: the folder exists already, or cannot be written.
     """
     place, target = Path(file).expanduser(), Path(out)
+    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / DESCRIPTION).is_file()):
+        raise OutputError("this place is taken by something that is not a model", where=target, fix="choose another --out")
     if target.exists() and not overwrite:
         raise OutputError("there is something here already", where=target, fix="choose another --out, or replace it with --overwrite")
     path, back = _of_folder(place) if place.is_dir() else (place, None)
@@ -232,17 +236,19 @@ def _described(
     beside = read_options(path)
     said = {**beside.settings, **settings}
     options = dict(found.options)
-    if "generator.options.dropout" in said and found.name == "unet":  # of all others the names tell
-        options["dropout"] = float(said["generator.options.dropout"])
+    if "generator.options.dropout" in settings and found.name != "unet":
+        raise ConfigError("generator.options.dropout would have no effect", why="the names of the tensors tell", fix="leave it out")
+    if "generator.options.dropout" in said and found.name == "unet":
+        options["dropout"] = _dropout(said["generator.options.dropout"])
     named = {name.removeprefix("task.options."): value for name, value in said.items() if name.startswith("task.options.")}
-    task = TaskConfig(
-        name=said.get("task.name", found.task["name"]),
-        direction=said.get("task.direction"),
-        options={**found.task.get("options", {}), **said.get("task.options", {}), **named},
-    )
-    inference = found.inference.model_copy(
-        update={key.partition(".")[2]: value for key, value in said.items() if key.startswith("inference.")}
-    )
+    with _said():
+        task = TaskConfig(
+            name=said.get("task.name", found.task["name"]),
+            direction=said.get("task.direction"),
+            options={**found.task.get("options", {}), **said.get("task.options", {}), **named},
+        )
+        run = found.inference.model_dump() | {key.partition(".")[2]: value for key, value in said.items() if key.startswith("inference.")}
+        inference = InferenceConfig(**run)
     called = {"names": list(names)} if names else {}
     conditions = {kind: {**given, **(called if kind in NAMED else {})} for kind, given in found.conditions.items()}
     _check_names(conditions, names, widths=options.get("conditions", {}), of_classes="classes" in task.options)
@@ -256,18 +262,17 @@ def _described(
             **({"notes": "; ".join(notes)} if notes else {}),
         }
     }
-    return (
-        ModelDescription(
-            task=task,
-            generator=NetworkConfig(name=found.name, options=options),
-            inference=InferenceConfig(**inference.model_dump()),
-            size=int(said.get("size", found.size)),
-            recipe=f"imported-{family}",
-            conditions=conditions,
-            facts=facts,
-        ),
-        notes,
+    description = ModelDescription(
+        task=task,
+        generator=NetworkConfig(name=found.name, options=options),
+        inference=inference,
+        size=said.get("size", found.size),
+        recipe=f"imported-{family}",
+        conditions=conditions,
+        facts=facts,
     )
+    parse_description(description_tree(description, sha256=""), where=path)  # it is used as it will be read
+    return description, notes
 
 
 def _assumed(task: TaskConfig, said: Mapping[str, Any], *, size: int) -> list[str]:
@@ -276,6 +281,28 @@ def _assumed(task: TaskConfig, said: Mapping[str, Any], *, size: int) -> list[st
     if task.name == "pair" and "task.direction" not in said:
         notes.append("for comparing with pairs the direction is taken to be AtoB: --set task.direction=BtoA")
     return notes
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """A value that cannot be, as an error that names it."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"'{where}' cannot be {first['input']!r}", why=first["msg"], fix="see docs/reference/settings.md") from error
+
+
+def _dropout(share: Any) -> float:
+    """A share of activations to drop.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share < 1:
+        raise ConfigError(f"generator.options.dropout cannot be {share!r}", fix="a share from 0 to below 1, e.g. 0.5")
+    return float(share)
 
 
 NAMED = ("label", "attributes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ WRAPPERS = ("module.", "_orig_mod.")
 AVERAGED = ("params_ema", "g_ema", "nets_ema", "ema", "state_dict_ema", "model_ema")
 """Parts that hold averaged weights, which are better than those beside them."""
 
+MOST_LAYERS = 10_000
+"""No layer has a higher number."""
+
+BROKEN = (
+    *(OSError, EOFError, RuntimeError, AttributeError, TypeError, ValueError, KeyError, IndexError, MemoryError),
+    *(AssertionError, SafetensorError),
+)
+"""What readers of damaged files raise."""
+
 _MOST_DEPTH = 4  # of dictionaries in dictionaries
 _LEAST_SHARED = 2  # networks that a flat file must hold before it is taken apart by the beginnings of its names
 
@@ -40,7 +50,10 @@ def read_parts(path: Path) -> dict[str, State]:
     Raises:
         ModelError: the file is missing or damaged, holds objects that would have to be executed, or no weights.
     """
-    parts = {key: _unwrapped(state) for key, state in _states(_read(path))}
+    try:
+        parts = {key: _unwrapped(state) for key, state in _states(_read(path))}
+    except ModelError as error:
+        raise ModelError(error.what, where=path, why=error.why, fix=error.fix or "give another file") from error
     parts = {key: state for key, state in parts.items() if state}
     if not parts:
         raise ModelError(
@@ -76,26 +89,16 @@ def _read(path: Path) -> Any:
     if not path.is_file():
         raise ModelError("there is no such file", where=path, fix="give a file of weights (.pth, .pt, .ckpt or .safetensors)")
     why = None
+    _check_packed(path)
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             return safetensors.torch.load_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on the protocol of foreign pickles; what cannot be read is an error anyway
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         why = _told(error)
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        AttributeError,
-        TypeError,
-        ValueError,
-        KeyError,
-        IndexError,
-        MemoryError,
-        SafetensorError,
-    ) as error:
+    except BROKEN as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError("this is no file of weights, or a damaged one", where=path, why=reason[:300], fix="fetch it again") from error
     raise ModelError(
@@ -118,10 +121,49 @@ def _states(tree: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, Sta
         return
     own = {str(name): value for name, value in tree.items() if isinstance(value, Tensor)}
     if own:
-        yield key, {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in own.items()}
+        yield key, {name: _plain(name, tensor) for name, tensor in own.items()}
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from _states(value, f"{key}.{name}" if key else str(name), depth + 1)
+
+
+def _plain(name: str, tensor: Tensor) -> Tensor:
+    """A tensor in single precision.
+
+    Raises:
+        ModelError: it is larger than what the file holds of it, is not of numbers that we compute with, or holds what is no number; or its
+            name counts further than any network does.
+    """
+    numbers = [int(part) for part in name.split(".") if part.isdecimal() and part.isascii()]
+    if max(numbers, default=0) > MOST_LAYERS:
+        raise ModelError("a layer in this file has a number that no network has", why=name[:80])
+    if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_complex() or tensor.is_quantized:
+        raise ModelError("this file holds tensors of a kind that is not taken in", why=f"{name}: {tensor.dtype}, {tensor.layout}")
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        raise ModelError("a tensor in this file is larger than what the file holds of it", why=f"{name}: {tuple(tensor.shape)}")
+    plain = tensor.float() if tensor.is_floating_point() else tensor
+    if plain.is_floating_point() and not bool(torch.isfinite(plain).all()):
+        raise ModelError(
+            "there are weights in this file that are no numbers", why=f"{name} is not finite", fix="take an earlier checkpoint"
+        )
+    return plain
+
+
+def _check_packed(path: Path) -> None:
+    """That a file is not packed: torch packs nothing, and what unpacks to a thousand times its size is meant to do harm.
+
+    Raises:
+        ModelError: it is.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+    except (OSError, zipfile.BadZipFile, ValueError):
+        return  # which the loader says better
+    if packed:
+        raise ModelError("this file is packed, as no file of weights is", where=path, why=packed[0], fix="unpack it, or save it anew")
 
 
 def _unwrapped(state: State) -> State:

@@ -143,8 +143,10 @@ def _taken_in(path: Path) -> Path | None:
     if not (folder or (path.is_file() and path.suffix in FOREIGN)):
         return None
     from pixloom.importers import import_model
+    from pixloom.importers.options import FILES
 
     weights = sorted(path.glob("latest_net_G*.pth")) if folder else [path]
+    weights += [each for each in (weights[0].parent / file for file in FILES) if each.is_file()]  # what its options say
     name = hashlib.sha256("".join(checksum(each) for each in weights).encode()).hexdigest()[:16]
     place = cache_folder() / "imported" / name
     if not (place / "config.json").is_file():
@@ -159,7 +161,12 @@ def _on_the_hub(path: Path) -> bool:
     >>> _on_the_hub(Path("someone/cells")), _on_the_hub(Path("cells")), _on_the_hub(Path("/a/b"))
     (True, False, False)
     """
-    return len(path.parts) == 2 and not path.is_absolute() and not path.parent.is_dir() and path.parts[0] not in (".", "..", "~", "runs")
+    return (
+        path.as_posix().partition("@")[0].count("/") == 1
+        and not path.is_absolute()
+        and not Path(path.parts[0]).is_dir()
+        and path.parts[0] not in (".", "..", "~", "runs")
+    )
 
 
 def translates_back(path: Path) -> bool:

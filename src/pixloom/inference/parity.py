@@ -15,7 +15,7 @@ import numpy as np
 
 from pixloom.config import load_config
 from pixloom.data.pairs import read_pair
-from pixloom.data.sources import discover
+from pixloom.data.sources import discover, with_holdout
 from pixloom.errors import ConfigError, ModelError, PixloomError
 from pixloom.images import Picture, list_pictures, read
 from pixloom.inference.onnxfile import Signature
@@ -30,6 +30,9 @@ MOST_DIFFERENCE = 1e-4
 
 MOST_PICTURES = 8
 """Real pictures that outputs are compared on."""
+
+MOST_RECORDS = 64
+"""Of a run's held-out examples, that are read."""
 
 _MOST_ROUNDS, _ENOUGH_SECONDS = 5, 20.0
 _SEED = 0
@@ -168,10 +171,11 @@ def _pictures(model: Path, description: ModelDescription, *, folder: Path | None
         return
     task = build_task(description.task)
     try:
-        splits = discover(load_config(config).data, paired=task.needs_pairs).splits
+        data = load_config(config).data
+        splits = with_holdout(discover(data, paired=task.needs_pairs), share=data.holdout).splits
     except PixloomError:
         return  # the data has moved
-    for record in islice(splits.get("val") or splits.get("train", ()), 4 * MOST_PICTURES):
+    for record in islice(splits.get("val", ()), MOST_RECORDS):
         try:
             source, target = read_pair(record, None)
             shown = task.views(source, target if task.needs_pairs else None, rng=np.random.default_rng(_SEED))

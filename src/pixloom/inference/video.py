@@ -106,6 +106,8 @@ def translate_video(
     av = require("av", extra="video", purpose="translating videos")
     if target.suffix not in CODECS:
         raise OutputError(f"videos are not written as '{target.suffix}'", where=target, fix=f"one of {', '.join(CODECS)}")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise OutputError("the video would replace itself", where=target, fix="choose another --out")
     if target.exists() and not overwrite:
         raise OutputError("the file exists already", where=target, fix="choose another --out, or replace it with --overwrite")
     flicker = Flicker()
@@ -124,7 +126,7 @@ def translate_video(
                 if kind == "sound":
                     writer.copy(thing)
                     continue
-                pixels = thing.to_ndarray(format="rgb24")
+                pixels = _upright(thing)
                 translated = _frame(translator, pixels, size=size, seed=seed, given=given)
                 flicker.add(pixels, translated)
                 writer.add(av.VideoFrame.from_ndarray(translated, format="rgb24"), like=thing)
@@ -212,6 +214,12 @@ class _Writer:
         """What the encoder still holds."""
         if self.stream is not None:
             self.container.mux(self.stream.encode(None))
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """The pixels of a frame as they are to be seen, (height, width, 3) uint8: phones note how they were held."""
+    turned: np.ndarray = np.rot90(frame.to_ndarray(format="rgb24"), round(getattr(frame, "rotation", 0) / 90))
+    return np.ascontiguousarray(turned)
 
 
 def _frame(translator: Translator, pixels: np.ndarray, *, size: Size, seed: int, given: Mapping[str, Any] | None) -> np.ndarray:

@@ -22,6 +22,7 @@ def watch(
     work: Callable[[list[Job]], Report],
     *,
     say: Callable[[Report], None],
+    complain: Callable[[str], None] = lambda sentence: None,
     looks: int | None = None,
     pause: float = PAUSE,
 ) -> None:
@@ -33,13 +34,18 @@ def watch(
         find: the jobs of all files that are there.
         work: translates some of them.
         say: told what became of them.
+        complain: told, once, why nothing can be translated as things are.
         looks: so many times; None: for ever.
         pause: seconds between two looks.
     """
     tried: dict[Path, float] = {}
+    told: str | None = None
     with suppress(KeyboardInterrupt):
         while looks is None or looks > 0:
-            due = _due(find, tried)
+            due, complaint = _due(find, tried)
+            if complaint not in (None, told):
+                complain(str(complaint))
+            told = complaint
             if due:
                 tried |= {job.source: _changed(job.source) for job in due}
                 say(work(due))
@@ -48,18 +54,20 @@ def watch(
                 time.sleep(pause)
 
 
-def _due(find: Callable[[], list[Job]], tried: dict[Path, float]) -> list[Job]:
-    """The jobs whose source is whole, and newer than what was made or tried of it."""
+def _due(find: Callable[[], list[Job]], tried: dict[Path, float]) -> tuple[list[Job], str | None]:
+    """The jobs whose source is whole, and has changed since it was tried, or is newer than what was made of it; and why there are none."""
     try:
         jobs = find()
-    except DataError:  # nothing is there yet
-        return []
+    except DataError as error:  # nothing is there yet, or two files would have one output
+        return [], str(error)
     now = time.time()
-    return [
-        job
-        for job in jobs
-        if (changed := _changed(job.source)) <= now - SETTLED and changed > tried.get(job.source, 0.0) and changed > _changed(job.out)
-    ]
+    due = [job for job in jobs if (changed := _changed(job.source)) <= now - SETTLED and _is_new(job, changed, tried)]
+    return due, None
+
+
+def _is_new(job: Job, changed: float, tried: dict[Path, float]) -> bool:
+    """Whether a file is another than the one that was tried; of the first look, whether it is newer than its translation."""
+    return changed != tried[job.source] if job.source in tried else changed > _changed(job.out)
 
 
 def _changed(path: Path) -> float:

@@ -20,6 +20,7 @@ from pixloom.errors import TrainingError
 from pixloom.evaluation import Evaluation
 from pixloom.files import write_text, writing
 from pixloom.heap import heap_as_usual
+from pixloom.nets.team import acting
 from pixloom.training.autopilot import COOLDOWN, adapted, remedy
 from pixloom.training.autopilot import MOST as MOST_REMEDIES
 from pixloom.training.engine import Engine
@@ -459,7 +460,7 @@ class Session:
         told: dict[str, Any] = {"alarm": alarm.name, "evidence": alarm.evidence, "remedies": list(alarm.remedies)}
         if shows(alarm):
             with heap_as_usual():
-                told["picture"] = self.watch.alarm(alarm, self.learner.generator)
+                told["picture"] = self.watch.alarm(alarm, acting(self.learner.generator))
         self.history.append("event", **place, event="alarm", message=alarm.sentence, **told)  # type: ignore[arg-type]
         seen = f" (picture: {self.folder.root / told['picture']})" if "picture" in told else ""
         self.status.message(alarm.sentence + seen)
