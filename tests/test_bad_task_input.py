@@ -270,7 +270,7 @@ CASES = [
     Case(
         "a table without classes",
         lambda w, t: label(labelled(t, ids(0), "id,name,r,g,b\n"), t),
-        ("classes.csv", "there are 0 classes", "1 to 64"),
+        ("classes.csv", "there are 0 classes", "1 to 256"),
     ),
     Case(
         "a table without ids to be read",

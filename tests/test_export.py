@@ -29,7 +29,7 @@ from pixloom.inference import choice, export, parity, runtimes, translator
 from pixloom.inference.choice import fastest, fresh_export, has_accelerator, remember
 from pixloom.inference.export import Export, export_onnx
 from pixloom.inference.onnxfile import EXPORT, Dropped, Signature, metadata, read_export
-from pixloom.inference.parity import MOST_DIFFERENCE, Difference
+from pixloom.inference.parity import MOST_DIFFERENCE, Difference, Input
 from pixloom.inference.runtimes import EXPORTED, OnnxRuntime, TorchRuntime, draw_kept, draw_noise
 from pixloom.inference.translator import Translator
 from pixloom.modelfile import DESCRIPTION, WEIGHTS, ModelDescription, describe_generator, load_model, save_model
@@ -136,7 +136,7 @@ def quick(made, monkeypatch) -> None:
     exported = read_export(made["unet"][0] / EXPORT)
     network = onnx.load(exported.path)
     del network.metadata_props[:]
-    monkeypatch.setattr(export, "_as_onnx", lambda generator, description: (network.SerializeToString(), exported.signature))
+    monkeypatch.setattr(export, "as_onnx", lambda generator, description: (network.SerializeToString(), exported.signature))
 
 
 def pictures(*shape: int, seed: int = 0) -> np.ndarray:
