@@ -59,8 +59,6 @@ NETWORKS = {
     "ugatit": ({"width": 4, "blocks": 1}, InferenceConfig(), 32),
     # Networks at the small size, of scales that are written in different ways.
     "rrdb": ({"scale": 2, "folding": 2, "blocks": 1, "width": 4, "growth": 2, "noise_channels": 2}, InferenceConfig(), 32),
-    "compact": ({"scale": 4, "width": 4, "depth": 2}, InferenceConfig(), 32),
-    "srresnet": ({"scale": 4, "blocks": 1, "width": 4}, InferenceConfig(), 32),
     "srgan": ({"scale": 2, "blocks": 1, "width": 4}, InferenceConfig(), 32),
     # Maps of objects, and the look of each.
     "residual_unet": (
