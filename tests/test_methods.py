@@ -101,7 +101,13 @@ def test_golden_losses_of_twenty_steps(name):
 
 
 WEIGHTS = {
-    "auto": {"losses.r1_gamma": 5.0, "losses.r2_gamma": 5.0, "losses.augment": 0.0},
+    "auto": {
+        "losses.r1_gamma": 5.0,
+        "losses.r2_gamma": 5.0,
+        "losses.slopes": "exact",
+        "losses.slope_share": 1.0,
+        "losses.augment": 0.0,
+    },
     "pix2pix": {"losses.r1_gamma": 5.0, "losses.feature_weight": 3.0, "losses.instance_noise": 0.3, "losses.lecam_weight": 1.0},
     "bicycle": {"losses.kl_weight": 3.0, "losses.latent_weight": 3.0},
     "cyclegan": {"losses.cycle_weight": 1.0, "losses.identity_weight": 0.0},

@@ -92,10 +92,13 @@ def held(gamma: float) -> tuple[str, ...]:
     return (f"losses.r1_gamma={gamma}", f"losses.r2_gamma={gamma}", "losses.slopes=difference", "losses.slope_share=0.5")
 
 
+FREE = ("losses.r1_gamma=0", "losses.r2_gamma=0", "losses.slopes=exact", "losses.slope_share=1")
+"""No penalties."""
+
 PENALTIES = {
-    "none": AUTO,
-    "none, not augmented": Arm("auto", ("losses.augment=0",)),
-    "gamma 0.05": Arm("auto", held(0.05)),
+    "none": Arm("auto", FREE),
+    "none, not augmented": Arm("auto", (*FREE, "losses.augment=0")),
+    "gamma 0.05": AUTO,
     "gamma 5": Arm("auto", held(5)),
 }
 """R1 and R2 of three strengths, equal numbers of images."""
@@ -110,7 +113,7 @@ def ablation() -> dict[str, Arm]:
     unet = ("generator.name=unet", "generator.options.depth=6", "generator.options.width=32", "generator_optimizer.learning_rate=2e-4")
     generators = {"U-Net": (*unet, "inference.statistics=image"), "ours": ()}
     losses = {"BCE": "non-saturating", "least squares": "least-squares", "relativistic": "relativistic"}
-    penalties = {"no penalty": (), "R1 + R2": held(5)}
+    penalties = {"no penalty": FREE, "R1 + R2": held(5)}
     augmentations = {"plain": ("losses.augment=0",), "augmented": ()}
     return {
         ", ".join((generator, loss, penalty, augmentation)): Arm(

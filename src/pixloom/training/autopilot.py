@@ -7,7 +7,7 @@ numbers are not finite                     back; a tenth of the learning rates; 
 weights move too fast, outputs are         back; a tenth of the learning rates, and gradients of at most norm 1
 saturated, outputs are all alike
 a network stands still                     back; the recipe's learning rate for it
-the critic wins, its slope explodes        back; R1 and R2 four times as strong; where there were none, gamma 5
+the critic wins, its slope explodes        back; R1 and R2 four times as strong, at least gamma 5
 it is not held                             gradients of at most norm 1
 the critic knows its pictures by heart     a quarter more of them augmented, up to three quarters
 the generator learns nothing from it       relativistic pairing
@@ -35,7 +35,7 @@ STEP, MOST_AUGMENTED = 0.05, 0.8
 """By how much the share of augmented pairs moves, and its end: beyond it changes leak into what is made (ADA, figure 5)."""
 
 RATES = ("generator_optimizer.learning_rate", "critic_optimizer.learning_rate")
-PENALTIES = {"losses.r1_gamma": 5.0, "losses.r2_gamma": 5.0, "losses.slopes": "difference", "losses.slope_share": 0.5}
+PENALTIES: dict[str, Any] = {"losses.r1_gamma": 5.0, "losses.r2_gamma": 5.0, "losses.slopes": "difference", "losses.slope_share": 0.5}
 """What holds a critic's slope where nothing did: healthy runs of the log had them."""
 
 
@@ -118,4 +118,5 @@ def _gentler(config: RunConfig) -> dict[str, Any]:
         return {}
     if not (losses.r1_gamma and losses.r2_gamma):
         return dict(PENALTIES)
-    return {"losses.r1_gamma": 4 * losses.r1_gamma, "losses.r2_gamma": 4 * losses.r2_gamma}
+    least = PENALTIES["losses.r1_gamma"]
+    return {f"losses.{name}": max(least, 4 * getattr(losses, name)) for name in ("r1_gamma", "r2_gamma")}
