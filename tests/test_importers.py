@@ -8,7 +8,6 @@ from collections import OrderedDict
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch.nn import functional as F
 from typer.testing import CliRunner
 
 import peers_more
@@ -257,7 +256,7 @@ def test_by_command(tmp_path):
     assert "the U-Net of pytorch-CycleGAN-and-pix2pix: 3 channels to 3" in result.output
     assert Translator.from_pretrained(tmp_path / "model")(torch_picture()).size == (64, 64)
     back = ["export", str(tmp_path / "model"), "--format", "junyanz", "--out", str(tmp_path / "back.pth")]
-    assert CliRunner().invoke(app, back).exception is not None, "a depth of 6 is none of that program's"
+    assert isinstance(CliRunner().invoke(app, back).exception, ModelError), "a depth of 6 is none of that program's"
 
 
 def test_its_folder_and_its_file_are_models_as_they_are(tmp_path, monkeypatch, capsys):
@@ -285,7 +284,6 @@ def test_every_family_has_a_forward_of_its_own():
     states = STATES | peers_more.STATES | peers_sr.STATES
     forwards = FORWARDS | peers_more.FORWARDS | peers_sr.FORWARDS
     assert states.keys() == forwards.keys() == FAMILIES.keys()
-    assert F.relu(torch.tensor(-1.0)) == 0
 
 
 # --- What would do harm ------------------------------------------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ HEAD = """# Quality for time
 
 Made by `python -m benchmarks.quality tables` from the records in
 [benchmarks/results/quality](../benchmarks/results/quality). Every figure is on pictures that were not learnt from, of the model that
-training ended with. The length of a run is chosen beforehand, from steps that were measured while nothing else ran; minutes and seconds are
-those of the processor, of one thread, with all that a run does beside its steps.
+training ended with. The length of a run is chosen beforehand, from measured steps; minutes and seconds are those of the processor, of
+one thread, with all that a run does beside its steps, on a machine that did other things as well.
 Of several seeds: the mean, and in brackets the least and the largest. KID is on 768 features of the FID network, LPIPS that of SqueezeNet
 where no other is named. None of this was run on a GPU.
 """

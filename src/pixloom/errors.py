@@ -57,6 +57,15 @@ class DependencyError(PixloomError):
     """An optional package is needed for what was asked."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of another library says, or its kind where it says nothing.
+
+    >>> first_line(ValueError("told")), first_line(KeyError())
+    ('told', 'KeyError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A closing sentence with the nearest known name, or the list of them.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,21 +58,16 @@ def translate(
     _check_samples(samples, translator)
     films, pictures = _films(inputs)
     wishes: dict[str, Any] = {"size": working_size, "seed": seed}
-    failed_films = _translate_films(translator, films, out=out, given={**given, **shown}, overwrite=overwrite, **wishes) if films else 0
-    if films and not pictures:
-        if failed_films:
-            raise typer.Exit(2)
-        return
+    writing: dict[str, Any] = {"out": out, "keep_alpha": keep_alpha}
 
     def find(*, replacing: bool) -> list[Any]:
         return find_jobs(
             pictures,
+            **writing,
             samples=samples,
-            out=out,
             channels=channels,
             recursive=recursive,
             image_format=_index_format(image_format, keep_alpha=keep_alpha) if index else image_format,
-            keep_alpha=keep_alpha,
             overwrite=replacing,
             given=given,
             optional=(*translator.task.optional, *translator.conditions.optional),
@@ -80,52 +75,51 @@ def translate(
         )
 
     def work(jobs: list[Any], *, replacing: bool) -> Any:
-        return translate_files(
-            translator,
-            jobs,
-            out=out,
-            keep_alpha=keep_alpha,
-            overwrite=replacing,
-            stated=shown,
-            progress=count_bar("translating"),
-            **wishes,
-        )
+        return translate_files(translator, jobs, **writing, **wishes, overwrite=replacing, stated=shown, progress=count_bar("translating"))
 
+    jobs = find(replacing=overwrite) if pictures and not watch else []  # before anything is translated, so that mistakes are seen first
+    failed = _translate_films(translator, films, out=out, given={**given, **shown}, overwrite=overwrite, **wishes)
     if watch:
-        from pixloom.inference.watching import watch as follow
+        _follow(pictures, lambda: find(replacing=True), lambda due: work(due, replacing=True))
+    elif pictures:
+        failed += _say_translated(work(jobs, replacing=overwrite), count=len(jobs), out=out, runtime=opened.name)
+    if failed:
+        raise typer.Exit(2)
 
-        typer.echo(f"watching {', '.join(pictures)}; Ctrl-C ends it", err=True)
-        if not all(Path(text).is_dir() for text in pictures):
-            raise ConfigError("only folders can be watched", why=f"given: {', '.join(pictures)}", fix="name a folder that is there")
-        follow(
-            lambda: find(replacing=True),
-            lambda jobs: work(jobs, replacing=True),
-            say=_say_watched,
-            complain=lambda sentence: typer.echo(f"waiting: {sentence}", err=True),
-        )
-        return
-    jobs = find(replacing=overwrite)
-    report = work(jobs, replacing=overwrite)
+
+def _follow(folders: Sequence[str], find: Callable[[], list[Any]], work: Callable[[list[Any]], Any]) -> None:
+    """Translate what comes into folders, until Ctrl-C."""
+    from pixloom.inference.watching import watch
+
+    if not folders or not all(Path(text).is_dir() for text in folders):
+        raise ConfigError("only folders can be watched", why=f"given: {', '.join(folders)}", fix="name a folder that is there")
+    typer.echo(f"watching {', '.join(folders)}; Ctrl-C ends it", err=True)
+    watch(find, work, say=_say_watched, complain=lambda sentence: typer.echo(f"waiting: {sentence}", err=True))
+
+
+def _say_translated(report: Any, *, count: int, out: Path, runtime: str) -> int:
+    """What became of pictures; how many failed."""
     for error in report.failed.values():
         typer.echo(f"error: {error}", err=True)
-    for note, count in Counter(note for notes in report.notes.values() for note in notes).items():
-        typer.echo(f"note: {count} of {len(jobs)}: {note}", err=True)
+    for note, times in Counter(note for notes in report.notes.values() for note in notes).items():
+        typer.echo(f"note: {times} of {count}: {note}", err=True)
     failed = f", {len(report.failed)} failed" if report.failed else ""
-    typer.echo(f"{report.count} of {len(jobs)} translated into {out} with {opened.name}{failed}")
-    if report.failed or failed_films:
-        raise typer.Exit(2)
+    typer.echo(f"{report.count} of {count} translated into {out} with {runtime}{failed}")
+    return len(report.failed)
 
 
 def _films(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
     """The video files among some inputs, those in folders too, and the inputs that are, or hold, something else."""
+    from pixloom.images import list_pictures
     from pixloom.inference.video import is_video
 
     films, others = list[Path](), list[str]()
     for text in inputs:
         path = Path(text)
         inside = sorted(each for each in path.iterdir() if is_video(each) and each.is_file()) if path.is_dir() else []
-        films += [path] if path.is_file() and is_video(path) else inside
-        if not (path.is_file() and is_video(path)) and not (inside and all(is_video(each) for each in path.iterdir())):
+        own = [path] if path.is_file() and is_video(path) else inside
+        films += own
+        if not own or (inside and list_pictures(path)):
             others.append(text)
     return films, others
 

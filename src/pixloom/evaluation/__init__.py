@@ -26,6 +26,7 @@ from pixloom.evaluation.reader import train_reader
 from pixloom.evaluation.scorecard import Evaluation, ranked, save, strip
 from pixloom.files import checksum
 from pixloom.images import Picture, to_model, with_channels
+from pixloom.inference.choice import config_of_run
 from pixloom.inference.translator import Translator, find_model
 from pixloom.methods.base import eyes_of
 from pixloom.metrics.judging import Estimate, Judged, Judges, Reader, Verdict, judge, load_judges
@@ -225,27 +226,24 @@ def shown_by(conditions: Conditions, task: Task, records: Sequence[Record]) -> C
 
 def _as_the_run(model: Path, data: DataConfig) -> DataConfig:
     """The data with the layout and folder names of the model's run, where it lies as that run's does and names none."""
-    named = ("source_folder", "target_folder")
-    for folder in (model, model.parent):
-        if (folder / "config.yaml").is_file() and data.layout == "auto" and not any(getattr(data, name) for name in named):
-            own = load_config(folder / "config.yaml").data
-            there = all(own_name is None or any(Path(data.path).rglob(own_name)) for own_name in (own.source_folder, own.target_folder))
-            return data.model_copy(update={name: getattr(own, name) for name in named}) if there else data
-    return data
+    named, config = ("source_folder", "target_folder"), config_of_run(model)
+    if config is None or data.layout != "auto" or any(getattr(data, name) for name in named):
+        return data
+    own = load_config(config).data
+    there = all(own_name is None or any(Path(data.path).rglob(own_name)) for own_name in (own.source_folder, own.target_folder))
+    return data.model_copy(update={name: getattr(own, name) for name in named}) if there else data
 
 
 def _eyes(model: Path) -> set[str]:
     """The frozen networks that the run of a model learnt through; none are known of a model without its run."""
-    there = [folder / "config.yaml" for folder in (model, model.parent) if (folder / "config.yaml").is_file()]
-    return eyes_of(load_config(there[0])) if there else set()
+    config = config_of_run(model)
+    return set() if config is None else eyes_of(load_config(config))
 
 
 def _holdout(model: Path, data: DataConfig) -> float:
     """The share that the run of a model held out, so that it is never judged on what it learnt from; else the data's own."""
-    for folder in (model, model.parent):
-        if (folder / "config.yaml").is_file() and "holdout" not in data.model_fields_set:
-            return load_config(folder / "config.yaml").data.holdout
-    return data.holdout
+    config = config_of_run(model)
+    return data.holdout if config is None or "holdout" in data.model_fields_set else load_config(config).data.holdout
 
 
 def choose_records(listing: Listing, *, split: str | None = None, limit: int | None = None) -> tuple[str, tuple[Record, ...]]:

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pixloom.errors import ModelError
+from pixloom.errors import ModelError, first_line
 
 State = dict[str, Tensor]
 """Tensors by their names in the network that they belong to."""
@@ -99,7 +99,7 @@ def _read(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         why = _told(error)
     except BROKEN as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise ModelError("this is no file of weights, or a damaged one", where=path, why=reason[:300], fix="fetch it again") from error
     raise ModelError(
         "the file holds more than weights, and would have to be executed to be read",

@@ -169,6 +169,11 @@ def _on_the_hub(path: Path) -> bool:
     )
 
 
+def config_of_run(model: Path) -> Path | None:
+    """The settings of the run that a model is of: of a run folder, or of the run folder that a model lies in; None without a run."""
+    return next((place / "config.yaml" for place in (model, model.parent) if (place / "config.yaml").is_file()), None)
+
+
 def translates_back(path: Path) -> bool:
     """Whether a model, or that of a run folder, comes with one that translates back."""
     return (find_model(path) / "back" / "config.json").is_file()

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixloom.errors import ConfigError, ModelError, OutputError, require
+from pixloom.errors import ModelError, first_line, require
 from pixloom.files import new_file
 from pixloom.inference.choice import find_model, fresh_export, installed, remember
 from pixloom.inference.onnxfile import EXPORT, Dropped, Signature, metadata, read_export
-from pixloom.inference.parity import MOST_DIFFERENCE, Difference, answer, check, compare, flat, made_up, real, seconds_of
+from pixloom.inference.parity import MOST_DIFFERENCE, Difference, answer, check, compare, flat, made_up, real, seconds_of, sizes_of
+from pixloom.inference.place import place_for
 from pixloom.inference.runtimes import EXPORTED, OnnxRuntime, Runtime, TorchRuntime, no_condition, shapes_of, signature_of
 from pixloom.modelfile import ModelDescription, description_tree, load_model, read_description
 from pixloom.nets.layers import BatchNorm2d, Dropout
@@ -84,11 +85,7 @@ def export_onnx(
         OutputError: the file exists, or cannot be written.
     """
     folder = find_model(Path(model))
-    path = Path(out) if out is not None else folder / EXPORT
-    if path.suffix != Path(EXPORT).suffix:
-        raise ConfigError("an exported model is a .onnx file", where=path, fix="give --out a name that ends in .onnx")
-    if path.exists() and not overwrite:
-        raise OutputError("the file exists already", where=path, fix="choose another --out, or replace it with --overwrite")
+    path = place_for(out, usual=folder / EXPORT, what="an exported model", overwrite=overwrite)
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, extra="export", purpose="exporting a model")
     _remove_drafts(path)
@@ -119,8 +116,7 @@ def export_onnx(
     agreeing = {name: runtime for name, runtime in runtimes.items() if differences[name].largest <= MOST_DIFFERENCE}
     seconds = seconds_of({"torch": reference, **agreeing}, inputs[0])
     remember(sha256, seconds)
-    sizes = tuple(dict.fromkeys((given.source.shape[2], given.source.shape[3]) for given in inputs))
-    return Export(path, sizes, differences, seconds, flat_differences, pictures=len(shown))
+    return Export(path, sizes_of(inputs), differences, seconds, flat_differences, pictures=len(shown))
 
 
 def measure(folder: Path) -> dict[str, float]:
@@ -178,7 +174,7 @@ def as_onnx(generator: nn.Module, description: ModelDescription) -> tuple[bytes,
             program = torch.onnx.export(network.eval(), **arguments, dynamo=True, external_data=False, verbose=False)
     except Exception as error:  # the exporter's errors have no class in common
         cause = error.__cause__ or error
-        why = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        why = first_line(cause)
         raise ModelError("this network cannot be exported", why=why, fix="use the model with torch") from error
     assert program is not None
     return bare(program.model_proto), signature

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pixloom.errors import ConfigError, DependencyError, ModelError, OutputError
+from pixloom.errors import ConfigError, DependencyError, ModelError, OutputError, first_line
 from pixloom.inference.choice import find_model
 from pixloom.inference.onnxfile import EXPORT
 from pixloom.modelfile import BACK, CARD, DESCRIPTION, WEIGHTS, read_description
@@ -39,7 +39,7 @@ def fetched(name: str) -> Path:
     try:
         folder = Path(hub.snapshot_download(match[1], revision=match[2], allow_patterns=wanted))
     except Exception as error:  # the errors of several libraries, which have no class in common
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = first_line(error)
         raise ModelError(
             "the model cannot be fetched from the Hugging Face Hub",
             where=name,
@@ -82,7 +82,7 @@ def push(model: str | Path, name: str, *, licence: str | None = None, private: b
             address = api.create_repo(name, private=private, exist_ok=True)
             api.upload_folder(repo_id=name, folder_path=str(gathered), commit_message="A model, by pixloom")
         except Exception as error:  # the errors of several libraries, which have no class in common
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            why = first_line(error)
             raise OutputError(
                 "the model could not be put on the Hugging Face Hub", where=name, why=why[:300], fix="hf auth login, or check the name"
             ) from error

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from pixloom.errors import ConfigError, ModelError, OutputError, require
+from pixloom.errors import ModelError, first_line, require
 from pixloom.files import new_file
 from pixloom.inference.choice import find_model
 from pixloom.inference.export import Export, OneByOne, exportable
 from pixloom.inference.onnxfile import Signature
-from pixloom.inference.parity import Input, answer, check, compare, made_up, real, seconds_of
+from pixloom.inference.parity import Input, answer, check, compare, made_up, real, seconds_of, sizes_of
+from pixloom.inference.place import place_for, quietly
 from pixloom.inference.runtimes import TorchRuntime, feeds
 from pixloom.modelfile import load_model
 
@@ -69,11 +65,7 @@ def export_litert(
         OutputError: the file exists, or cannot be written.
     """
     folder = find_model(Path(model))
-    path = Path(out) if out is not None else folder / LITERT
-    if path.suffix != Path(LITERT).suffix:
-        raise ConfigError("a LiteRT model is a .tflite file", where=path, fix="give --out a name that ends in .tflite")
-    if path.exists() and not overwrite:
-        raise OutputError("the file exists already", where=path, fix="choose another --out, or replace it with --overwrite")
+    path = place_for(out, usual=folder / LITERT, what="a LiteRT model", overwrite=overwrite)
     litert = require("litert_torch", extra="litert", purpose="exporting to LiteRT")
     generator, description = load_model(folder)
     reference = TorchRuntime(generator, description.inference, device="cpu")
@@ -85,19 +77,19 @@ def export_litert(
     rows = feeds(signature, first.source, condition=first.condition or None, seed=0)
     arguments = tuple(torch.from_numpy(np.ascontiguousarray(values)) for values in rows.values())
     try:
-        with _quietly():
+        with quietly():
             made: Any = litert.convert(OneByOne(network, signature).eval(), arguments)
     except Exception as error:  # the converter's errors have no class in common
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = first_line(error)
         raise ModelError("this network cannot be exported to LiteRT", why=why[:300], fix="pixloom export MODEL, for ONNX") from error
     with new_file(path, what="the LiteRT model") as draft:
-        with _quietly():
+        with quietly():
             made.export(str(draft))
             runtime = LiteRt(draft, signature)
         differences = {NAME: compare(runtime, inputs, expected)}
         check(differences[NAME], what="the LiteRT model")
     seconds = seconds_of({"torch": reference, NAME: runtime}, first)
-    return Export(path, (first.source.shape[2:],), differences, seconds, {}, pictures=len(inputs) - 1)
+    return Export(path, sizes_of([first]), differences, seconds, {}, pictures=len(inputs) - 1)
 
 
 def _cut(given: Input, like: Input) -> Input | None:
@@ -106,16 +98,3 @@ def _cut(given: Input, like: Input) -> Input | None:
     if given.source.shape[2] < height or given.source.shape[3] < width or any(values.ndim == 4 for values in given.condition.values()):
         return None
     return Input(np.ascontiguousarray(given.source[:1, :, :height, :width]), {kind: values[:1] for kind, values in given.condition.items()})
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the converter's remarks on its own steps."""
-    former = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(former)

@@ -18,6 +18,7 @@ from pixloom.data.pairs import read_pair
 from pixloom.data.sources import discover, with_holdout
 from pixloom.errors import ConfigError, ModelError, PixloomError
 from pixloom.images import Picture, list_pictures, read
+from pixloom.inference.choice import config_of_run
 from pixloom.inference.onnxfile import Signature
 from pixloom.inference.runtimes import Runtime, no_condition
 from pixloom.inference.tiling import TILE
@@ -113,6 +114,11 @@ def made_up(description: ModelDescription, signature: Signature) -> list[Input]:
     return [Input(source, _drawn(signature, source)) for source in sources]
 
 
+def sizes_of(inputs: Sequence[Input]) -> tuple[tuple[int, int], ...]:
+    """Their heights and widths, each once."""
+    return tuple(dict.fromkeys((given.source.shape[2], given.source.shape[3]) for given in inputs))
+
+
 def flat(signature: Signature, like: Input) -> list[Input]:
     """Pictures of one value."""
     return [Input(np.full_like(like.source, value), like.condition) for value in (-1.0, 1.0)]
@@ -166,7 +172,7 @@ def _pictures(model: Path, description: ModelDescription, *, folder: Path | None
     if folder is not None:
         yield from _readable(list_pictures(folder))
         return
-    config = next((place / "config.yaml" for place in (model, model.parent) if (place / "config.yaml").is_file()), None)
+    config = config_of_run(model)
     if config is None:
         return
     task = build_task(description.task)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from pixloom.errors import ConfigError, ModelError, OutputError
+from pixloom.errors import ModelError, first_line
 from pixloom.files import new_file
 from pixloom.inference.choice import find_model
 from pixloom.inference.export import Export, OneByOne, exportable, one_by_one
 from pixloom.inference.onnxfile import Signature
-from pixloom.inference.parity import answer, check, compare, made_up, real, seconds_of
+from pixloom.inference.parity import answer, check, compare, made_up, real, seconds_of, sizes_of
+from pixloom.inference.place import place_for
 from pixloom.inference.runtimes import TorchRuntime, feeds
 from pixloom.modelfile import description_tree, load_model, read_description
 
@@ -73,11 +74,7 @@ def export_program(
         OutputError: the file exists, or cannot be written.
     """
     folder = find_model(Path(model))
-    path = Path(out) if out is not None else folder / PROGRAM
-    if path.suffix != Path(PROGRAM).suffix:
-        raise ConfigError("an exported program is a .pt2 file", where=path, fix="give --out a name that ends in .pt2")
-    if path.exists() and not overwrite:
-        raise OutputError("the file exists already", where=path, fix="choose another --out, or replace it with --overwrite")
+    path = place_for(out, usual=folder / PROGRAM, what="an exported program", overwrite=overwrite)
     generator, description = load_model(folder)
     reference = TorchRuntime(generator, description.inference, device="cpu")
     network, arguments, signature = exportable(generator, description)
@@ -95,7 +92,7 @@ def export_program(
                 strict=False,
             )
     except Exception as error:  # the exporter's errors have no class in common
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = first_line(error)
         raise ModelError("this network cannot be exported", why=why, fix="use the model with torch") from error
     with new_file(path, what="the exported program") as draft:
         torch.export.save(program, draft, extra_files={NOTE: json.dumps(note)})
@@ -103,12 +100,11 @@ def export_program(
         try:
             differences = {NAME: compare(runtime, inputs, expected)}
         except RuntimeError as error:
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            why = first_line(error)
             raise ModelError("the exported program does not take all sizes", why=why, fix="pixloom export MODEL, for ONNX") from error
         check(differences[NAME], what="the exported program")
     seconds = seconds_of({"torch": reference, NAME: runtime}, inputs[0])
-    sizes = tuple(dict.fromkeys((given.source.shape[2], given.source.shape[3]) for given in inputs))
-    return Export(path, sizes, differences, seconds, {}, pictures=len(shown))
+    return Export(path, sizes_of(inputs), differences, seconds, {}, pictures=len(shown))
 
 
 def _symbols(shape: dict[int, str]) -> dict[int, Any]:

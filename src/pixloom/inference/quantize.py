@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pixloom.errors import ConfigError, ModelError, OutputError, require
+from pixloom.errors import ConfigError, ModelError, require
 from pixloom.files import new_file
 from pixloom.inference.choice import find_model, installed
 from pixloom.inference.export import Export, as_onnx, bare, with_metadata
 from pixloom.inference.onnxfile import read_export
-from pixloom.inference.parity import Input, answer, compare, real, seconds_of
+from pixloom.inference.parity import Input, answer, compare, real, seconds_of, sizes_of
+from pixloom.inference.place import place_for, quietly
 from pixloom.inference.runtimes import EXPORTED, OnnxRuntime, Runtime, TorchRuntime, feeds
 from pixloom.modelfile import load_model, read_description
 
@@ -65,11 +62,7 @@ def export_int8(
         OutputError: the file exists, or cannot be written.
     """
     folder = find_model(Path(model))
-    path = Path(out) if out is not None else folder / INT8
-    if path.suffix != Path(INT8).suffix:
-        raise ConfigError("a model in eight bits is a .onnx file", where=path, fix="give --out a name that ends in .onnx")
-    if path.exists() and not overwrite:
-        raise OutputError("the file exists already", where=path, fix="choose another --out, or replace it with --overwrite")
+    path = place_for(out, usual=folder / INT8, what="a model in eight bits", overwrite=overwrite)
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, extra="export", purpose="exporting a model")
     generator, description = load_model(folder)
@@ -105,8 +98,7 @@ def export_int8(
             runtimes[f"{name}, int8"] = EXPORTED[name](read_export(path))
             differences[f"{name}, int8"] = compare(runtimes[f"{name}, int8"], judged, expected)
     seconds = seconds_of({"torch": reference, **runtimes}, judged[0])
-    sizes = tuple(dict.fromkeys((given.source.shape[2], given.source.shape[3]) for given in judged))
-    return Export(path, sizes, differences, seconds, {}, pictures=len(judged))
+    return Export(path, sizes_of(judged), differences, seconds, {}, pictures=len(judged))
 
 
 def _alike(inputs: Sequence[Input]) -> list[Input]:
@@ -136,7 +128,7 @@ def _quantised(network: bytes, rows: Sequence[dict[str, Any]]) -> bytes:
             """The next one, or None."""
             return next(self.left, None)
 
-    with tempfile.TemporaryDirectory() as place, _quietly():
+    with tempfile.TemporaryDirectory() as place, quietly():
         plain, prepared, made = (Path(place) / name for name in ("plain.onnx", "prepared.onnx", "made.onnx"))
         plain.write_bytes(network)
         preparing.quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
@@ -151,16 +143,3 @@ def _quantised(network: bytes, rows: Sequence[dict[str, Any]]) -> bytes:
             calibrate_method=quantization.CalibrationMethod.Entropy,
         )
         return bare(onnx.load(made))
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the remarks of the quantiser on its own steps."""
-    former = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(former)

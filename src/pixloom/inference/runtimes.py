@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from pixloom.errors import ConfigError, ModelError, OutputError, PixloomError, require
+from pixloom.errors import ConfigError, ModelError, OutputError, PixloomError, first_line, require
 from pixloom.files import cache_folder, checksum, sync, write_text
 from pixloom.inference.onnxfile import Dropped, Exported, Signature
 
@@ -295,7 +295,7 @@ def _in_background(load: Callable[[], Any], *, what: str) -> Future[Any]:
             raise
         except Exception as error:  # every runtime has classes of its own
             fix = "export it again with this version of the runtime, or use --runtime torch"
-            raise ModelError(what, why=(str(error).strip() or type(error).__name__).splitlines()[0], fix=fix) from error
+            raise ModelError(what, why=first_line(error), fix=fix) from error
 
     pool = ThreadPoolExecutor(1)
     result = pool.submit(loaded)

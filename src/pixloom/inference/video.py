@@ -14,7 +14,8 @@ import numpy as np
 from pixloom.errors import ImageError, OutputError, require
 from pixloom.files import new_file
 from pixloom.images import Picture, from_model, to_model, with_channels
-from pixloom.inference.translator import Size, Translator
+from pixloom.inference.translator import Size, Translator, as_given
+from pixloom.tasks.base import Given
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".m4v", ".webm", ".avi")
 """Of files that are taken for videos."""
@@ -110,8 +111,7 @@ def translate_video(
         raise OutputError("the video would replace itself", where=target, fix="choose another --out")
     if target.exists() and not overwrite:
         raise OutputError("the file exists already", where=target, fix="choose another --out, or replace it with --overwrite")
-    flicker = Flicker()
-    target.parent.mkdir(parents=True, exist_ok=True)
+    flicker, beside = Flicker(), as_given(given)
     with _opened(av, source) as reading, new_file(target, what="the video") as draft:
         picture = next(iter(reading.streams.video), None)
         if picture is None:
@@ -127,7 +127,7 @@ def translate_video(
                     writer.copy(thing)
                     continue
                 pixels = _upright(thing)
-                translated = _frame(translator, pixels, size=size, seed=seed, given=given)
+                translated = _frame(translator, pixels, size=size, seed=seed, given=beside)
                 flicker.add(pixels, translated)
                 writer.add(av.VideoFrame.from_ndarray(translated, format="rgb24"), like=thing)
                 frames += 1
@@ -222,13 +222,13 @@ def _upright(frame: Any) -> np.ndarray:
     return np.ascontiguousarray(turned)
 
 
-def _frame(translator: Translator, pixels: np.ndarray, *, size: Size, seed: int, given: Mapping[str, Any] | None) -> np.ndarray:
+def _frame(translator: Translator, pixels: np.ndarray, *, size: Size, seed: int, given: Given) -> np.ndarray:
     """The translation of a frame, (height, width, 3) uint8."""
     channels = int(translator.description.generator.options["source_channels"])
     picture = Picture(np.ascontiguousarray(pixels))
     if channels == 1 and not translator.task.makes_labels:
         picture = with_channels(picture, 1)
-    made = with_channels(translator.translate(picture, size=size, seed=seed, given=dict(given or {})), 3)
+    made = with_channels(translator.translate(picture, size=size, seed=seed, given=given), 3)
     values = made.pixels
     return values if values.dtype == np.uint8 else from_model(to_model(values), dtype=np.uint8)
 

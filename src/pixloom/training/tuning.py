@@ -24,7 +24,7 @@ import torch
 
 from pixloom.config import RunConfig, override
 from pixloom.data.batch import Batch
-from pixloom.errors import ConfigError, PixloomError
+from pixloom.errors import ConfigError, PixloomError, first_line
 from pixloom.files import cache_folder, write_text, writing
 from pixloom.inference.runtimes import choose_device
 from pixloom.training.engine import Engine
@@ -210,7 +210,7 @@ def _compare(config: RunConfig, best: Mapping[str, Any], change: Mapping[str, An
     except PixloomError:
         raise
     except Exception as error:  # a compiler, a driver or memory may fail in any way; then this is not a way to compute here
-        return Trial(settings, None, None, chosen=False, failure=(str(error).strip() or type(error).__name__).splitlines()[0][:200])
+        return Trial(settings, None, None, chosen=False, failure=first_line(error)[:200])
     ratios = [old / new for old, new in rounds]
     # A median can be luck; four of five rounds seldom are.
     chosen = statistics.median(ratios) >= LEAST_GAIN and sum(ratio > 1 for ratio in ratios) >= ROUNDS - 1
