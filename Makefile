@@ -23,7 +23,7 @@ demo: setup  ## train on real microscopy and show what came of it
 	$(BIN)/pixloom translate $(DEMO) examples/nuclei/val/source --out $(DEMO)/translated
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: setup
 	$(BIN)/ruff format --check .

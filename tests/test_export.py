@@ -37,6 +37,8 @@ from pixloom.nets import build
 from pixloom.nets.layers import Dropout, initialize, set_noise_seed
 from playing import wake
 
+pytestmark = pytest.mark.xdist_group("exports")  # which are made once, in one process
+
 NETWORKS = {
     # Every kind of input that a generator has: a picture, noise, and dropout that stays on.
     "unet": ({"depth": 6, "width": 4, "noise_channels": 2}, InferenceConfig(statistics="image", dropout=True), 64),
