@@ -141,6 +141,29 @@ def peer_spade_state(
     return draw.state
 
 
+def peer_spade_encoder_state(*, width: int, code: int, halvings: int = 6) -> State:
+    """E of ``--use_vae``: convolutions without bias under spectral norm, and two layers over 4x4."""
+    draw, inner = Draw(5), 3
+    for layer in range(halvings):
+        outer = width * min(2**layer, 8)
+        draw.conv(f"layer{layer + 1}.0", inner, outer, 3, bias=False)
+        _spectral(draw, f"layer{layer + 1}.0")
+        inner = outer
+    draw.linear("fc_mu", inner * 16, code)
+    draw.linear("fc_var", inner * 16, code)
+    return draw.state
+
+
+def peer_spade_code(state: State, reference: Tensor) -> Tensor:
+    """Mu of a reference of 256 pixels."""
+    maps = reference
+    for layer in range(len([name for name in state if name.startswith("layer") and name.endswith("weight_orig")])):
+        maps = F.instance_norm(
+            F.conv2d(F.leaky_relu(maps, 0.2) if layer else maps, _weight(state, f"layer{layer + 1}.0"), stride=2, padding=1)
+        )
+    return F.linear(F.leaky_relu(maps, 0.2).flatten(1), state["fc_mu.weight"], state["fc_mu.bias"])
+
+
 def _spectral(draw: Draw, name: str) -> None:
     """W is kept with the vectors of a power iteration that is not quite at its end."""
     weight = draw.state.pop(f"{name}.weight")
@@ -286,6 +309,15 @@ def peer_stargan2_state(domains: int, *, width: int, halvings: int, code: int = 
         for domain in range(domains):
             mapping.linear(f"unshared.{domain}.{place}", hidden, code if place == 6 else hidden)
     reading.conv("shared.0", 3, width, 3, bias=True)
+    widths = [min(width << level, 512) for level in range(halvings + 3)]  # from 2^(halvings + 4) pixels to 4
+    for block, (inner, outer) in enumerate(zip(widths[:-1], widths[1:], strict=True), 1):
+        reading.conv(f"shared.{block}.conv1", inner, inner, 3, bias=True)
+        reading.conv(f"shared.{block}.conv2", inner, outer, 3, bias=True)
+        if inner != outer:
+            reading.conv(f"shared.{block}.conv1x1", inner, outer, 1, bias=False)
+    reading.conv(f"shared.{len(widths) + 1}", widths[-1], widths[-1], 4, bias=True)
+    for domain in range(domains):
+        reading.linear(f"unshared.{domain}", widths[-1], code)
     return {"generator": draw.state, "mapping_network": mapping.state, "style_encoder": reading.state}
 
 
@@ -294,13 +326,14 @@ def _affine(draw: Draw, name: str, channels: int) -> None:
     draw.state[f"{name}.bias"] = draw.tensor(channels, scale=0.2)
 
 
-def peer_stargan2(parts: dict[str, State], source: Tensor, z: Tensor, domain: int) -> Tensor:
+def peer_stargan2(parts: dict[str, State], source: Tensor, z: Tensor, domain: int, *, style: Tensor | None = None) -> Tensor:
     state, mapping = parts["generator"], parts["mapping_network"]
     code = z
     for place in (0, 2, 4, 6):
         code = F.linear(code, mapping[f"shared.{place}.weight"], mapping[f"shared.{place}.bias"]).relu()
     for place in (0, 2, 4, 6):
         code = F.linear(code.relu() if place else code, *(mapping[f"unshared.{domain}.{place}.{kind}"] for kind in ("weight", "bias")))
+    code = code if style is None else style
     blocks = len({name.split(".")[1] for name in state if name.startswith("encode.")})
     maps = conv(state, "from_rgb", source, padding=1)
     for number in range(blocks):
@@ -308,6 +341,20 @@ def peer_stargan2(parts: dict[str, State], source: Tensor, z: Tensor, domain: in
     for number in range(blocks):
         maps = _raised(state, f"decode.{number}", maps, code, double=number >= 2)
     return conv(state, "to_rgb.2", F.leaky_relu(_instance(state, "to_rgb.0", maps), 0.2)).clamp(-1, 1)
+
+
+def peer_stargan2_style(state: State, reference: Tensor, domain: int) -> Tensor:
+    """The style encoder: blocks without normalisation, a convolution over the whole, a layer for every domain."""
+    maps, block = conv(state, "shared.0", reference, padding=1), 1
+    while f"shared.{block}.conv1.weight" in state:
+        name = f"shared.{block}"
+        short = conv(state, f"{name}.conv1x1", maps) if f"{name}.conv1x1.weight" in state else maps
+        inner = F.avg_pool2d(conv(state, f"{name}.conv1", F.leaky_relu(maps, 0.2), padding=1), 2)
+        inner = conv(state, f"{name}.conv2", F.leaky_relu(inner, 0.2), padding=1)
+        maps, block = (F.avg_pool2d(short, 2) + inner) / 2**0.5, block + 1
+    whole = F.leaky_relu(conv(state, f"shared.{block + 1}", F.leaky_relu(maps, 0.2)), 0.2)
+    assert whole.shape[2:] == (1, 1)
+    return F.linear(whole.flatten(1), state[f"unshared.{domain}.weight"], state[f"unshared.{domain}.bias"])
 
 
 def _instance(state: State, name: str, maps: Tensor) -> Tensor:

@@ -177,6 +177,28 @@ def test_spade_from_noise(places, tmp_path):
         taken_in(state, tmp_path, settings={"classes": 3, "generator.options.start": [3, 3]})
 
 
+def test_spade_with_its_style_encoder(tmp_path):
+    state, encoder = peers.peer_spade_state(3, width=2, noise=6, places=4), peers.peer_spade_encoder_state(width=2, code=6)
+    torch.save(encoder, tmp_path / "latest_net_E.pth")
+    found = taken_in(state, tmp_path, names=("sky", "sea", "land"))
+    assert "codes that the style encoder gives" in " ".join(found.notes)
+    ours, theirs = planes(found, ids(3, 64, 64))
+    reference, noise = drawn(1, 3, 256, 256), torch.randn(1, 6, generator=torch.Generator().manual_seed(3))
+    code = peers.peer_spade_code(encoder, reference)
+    assert code.std() > 0.05
+    wanted = peers.peer_spade(state, theirs[:, :3], levels=5, z=code, start=(2, 2))
+    assert alike(output_of(found, ours, {"style": reference}, noise), wanted)
+    drawn_one = peers.peer_spade(state, theirs[:, :3], levels=5, z=noise, start=(2, 2))
+    assert alike(output_of(found, ours, noise=noise), drawn_one)
+    translate, sky = Translator.from_pretrained(found.folder), np.zeros((64, 64, 3), np.uint8)
+    looks = [np.asarray(Image.fromarray((255 * np.random.default_rng(n).random((40, 50, 3))).astype(np.uint8))) for n in range(2)]
+    made = [translate(sky, given={"style": look}) for look in looks]
+    assert not np.array_equal(*made)
+    torch.save(peers.peer_spade_encoder_state(width=2, code=5), tmp_path / "latest_net_E.pth")
+    with pytest.raises(ModelError, match="style encoder beside it is not its own"):
+        taken_in(state, tmp_path, names=("sky", "sea", "land"))
+
+
 @pytest.mark.parametrize(("extra", "settings"), [(2, {}), (1, {"edges": True}), (1, {"edges": False})])
 def test_spade_with_pixels_without_a_label_and_with_boundaries(extra, settings, tmp_path):
     state = peers.peer_spade_state(3 + extra, width=2)
@@ -307,11 +329,26 @@ def test_stargan2(halvings, tmp_path):
         assert wanted.std() > 0.05
         label = torch.eye(3)[domain].expand(2, -1)
         assert alike(output_of(found, source, {"label": label}, noise), wanted)
-    assert "style encoder stays behind" in " ".join(found.notes)
-    made = Translator.from_pretrained(found.folder)(np.zeros((32, 32, 3), np.uint8), given={"label": "dog"}, seed=3)
-    assert made.shape == (32, 32, 3)
+        reference = drawn(2, 3, about.size, about.size)
+        style = peers.peer_stargan2_style(parts["style_encoder"], reference, domain)
+        wanted = peers.peer_stargan2(parts, source, noise, domain, style=style)
+        assert alike(output_of(found, source, {"label": label, "style": reference}, noise), wanted)
+    translate, black = Translator.from_pretrained(found.folder), np.zeros((32, 32, 3), np.uint8)
+    made = [translate(black, given={"label": "dog", **given}, seed=3) for given in ({}, {"style": black + 200}, {"style": black + 90})]
+    assert made[0].shape == (32, 32, 3)
+    assert not np.array_equal(made[0], made[1])
+    assert not np.array_equal(made[1], made[2])
+
+
+def test_stargan2_without_its_style_encoder_draws_styles(tmp_path):
+    parts = peers.peer_stargan2_state(2, width=4, halvings=1)
+    del parts["style_encoder"]
+    found = taken_in(parts, tmp_path, names=("cat", "dog"))
+    assert "no style encoder beside it" in " ".join(found.notes)
+    translate, black = Translator.from_pretrained(found.folder), np.zeros((32, 32, 3), np.uint8)
+    assert translate(black, given={"label": "dog"}).shape == (32, 32, 3)
     with pytest.raises(ConfigError, match="takes no style"):
-        Translator.from_pretrained(found.folder)(np.zeros((32, 32, 3), np.uint8), given={"label": "dog", "style": np.zeros((9, 9, 3))})
+        translate(black, given={"label": "dog", "style": black})
 
 
 def test_the_parts_of_stargan2_may_lie_deeper_or_flat(tmp_path):

@@ -182,7 +182,8 @@ def test_objects_take_the_look_of_their_reference_and_the_ground_keeps_its_own(t
         Image.fromarray(photo).save(data / f"images/{number}.png")
         for name in ("masks", "instances"):
             Image.open(data / name / "0.png").save(data / name / f"{number}.png")
-    plan = looks_of(data, **{"training.images": 600, "generator_optimizer.learning_rate": 1e-3})
+    steady = {"generator_optimizer.learning_rate": 5e-4, "training.clip_norm": 1.0}  # faster, some seeds end up at the range's ends
+    plan = looks_of(data, **{"training.images": 1000, **steady})
     train(plan.config, out=tmp_path / "run", quiet=True)
     translate = Translator.from_pretrained(tmp_path / "run" / "model-last", device="cpu")  # the best by SSIM is often an early one
     mask, own = (read(data / name).pixels for name in ("masks/0.png", "images/0.png"))

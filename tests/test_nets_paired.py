@@ -423,8 +423,25 @@ def test_spade_may_begin_with_a_map_made_of_noise():
         network(x)
     with pytest.raises(ConfigError, match="start would have no effect"):
         small("spade", start=[4, 4])
-    with pytest.raises(ConfigError, match="style does not go"):
-        small("spade", start=[4, 4], noise_channels=8, conditions={"style": 8})
+    with pytest.raises(ConfigError, match="'label' do not go together"):
+        small("spade", start=[4, 4], noise_channels=8, conditions={"style": 8, "label": 2})
+
+
+def test_the_map_that_spade_begins_with_may_be_read_off_a_reference():
+    network = small("spade", start=[4, 4], noise_channels=5, reference_side=32, conditions={"style": 5}).eval()
+    x, noise, reference = drawn(1, 3, 32, 32), drawn(1, 5), drawn(1, 3, 32, 32)
+    assert all(norm.project is None for norm in network.modules() if isinstance(norm, LabelNorm))
+    looks = [network(x, {"style": given}, noise) for given in (reference, -reference, 0 * reference)]
+    assert not torch.equal(looks[0], looks[1])
+    assert torch.equal(looks[2], network(x, noise=noise))  # a reference of zeros is none
+    code = network.steering.style.distribution(reference)[0]
+    torch.testing.assert_close(network(x, {"style": code}, noise), looks[0])
+    larger = small("spade", noise_channels=5, reference_side=64, conditions={"style": 5})
+    assert (larger.steering.shapes["style"], len(larger.steering.style.layers)) == ((3, 64, 64), 12)
+    with pytest.raises(ConfigError, match="reference_side would have no effect"):
+        small("spade", reference_side=64)
+    with pytest.raises(ConfigError, match="side of references cannot be 48"):
+        small("spade", noise_channels=5, reference_side=48, conditions={"style": 5})
 
 
 @pytest.mark.parametrize("name", ["resnet", "enhancer"])

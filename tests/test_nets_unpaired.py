@@ -215,6 +215,21 @@ def test_the_published_sizes():
     assert count(critic) == 20_852_290 - (16 * 512 * 512 + 512)
     last_block = 2 * (9 * 512 * 512 + 512)  # the sixth halving, which references of 32 pixels have no room for
     assert count(network.style) == 20_916_928 - (16 * 512 * 512 + 512) - last_block
+    with torch.device("meta"):
+        whole = build("stargan2", {"conditions": {"label": 2}, "reference_side": 256}, source_channels=3, target_channels=3)
+    assert count(whole.style) == 20_916_928
+
+
+def test_a_whole_encoder_takes_references_of_its_side_and_larger():
+    network = small("stargan2", reference_side=64)
+    label = torch.eye(3)[:2]
+    assert network.encoded(drawn(2, 3, 64, 64), label).shape == network.encoded(drawn(2, 3, 80, 96), label).shape
+    with pytest.raises(ConfigError, match="64 x 64"):
+        network.encoded(drawn(2, 3, 32, 32), label)
+    with pytest.raises(ConfigError, match="power of two"):
+        small("stargan2", reference_side=96)
+    with pytest.raises(ConfigError, match="no style encoder"):
+        small("stargan2", reference_side=64, references=False)
 
 
 def test_every_parameter_of_stargan2_learns():

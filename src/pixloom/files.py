@@ -122,6 +122,16 @@ def recover_folder(folder: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def remove_drafts(folder: Path) -> None:
+    """Remove the drafts of files that killed processes left in a folder and in those inside it.
+
+    Only for the one process that owns the folder.
+    """
+    for path in folder.rglob(".*"):
+        if path.is_file() and _DRAFT_FILE.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
@@ -129,6 +139,7 @@ def checksum(path: Path) -> str:
 
 
 _DRAFT, _RETIRED = ".draft", ".retired"
+_DRAFT_FILE = re.compile(r"\..+-[a-z0-9_]{8}(\.[^.]+)?")  # as tempfile names them, see new_file
 
 
 def _put_in_place(draft: Path, folder: Path) -> None:

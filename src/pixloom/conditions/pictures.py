@@ -159,6 +159,7 @@ class Style(Condition):
     Attributes:
         code: numbers of the code.
         channels: of reference pictures; 0: follows from the targets.
+        side: of the squares that references are brought to, in pixels; follows from the generator.
         drawn: whether a code is drawn by chance where no reference is given; follows from the generator's noise.
         of_objects: a code for every object of the map (``conditions.map.edges=true``) instead of one for the picture, so that single
             objects can be given another look. The reference then has the source's size and layout.
@@ -166,6 +167,7 @@ class Style(Condition):
 
     code: Annotated[int, Field(ge=1, le=512)] = 8
     channels: Annotated[int, Field(ge=0, le=64)] = 0
+    side: Annotated[int, Field(ge=16, le=1024)] = REFERENCE_SIDE
     drawn: bool = False
     of_objects: bool = False
 
@@ -207,11 +209,11 @@ class Style(Condition):
         """The target, which the loader has."""
 
     def encode(self, value: Any, *, size: tuple[int, int]) -> np.ndarray:
-        """(channels, 64, 64) float32 in [-1, 1], or the code, (code,) float32; for objects (channels, H, W)."""
+        """(channels, side, side) float32 in [-1, 1], or the code, (code,) float32; for objects (channels, H, W)."""
         if self.of_objects:
             return to_model(_with_channels(value, self.channels, what="style"))
         if isinstance(value, np.ndarray) and value.ndim == 3:
-            return to_model(resize(_with_channels(value, self.channels, what="style"), height=REFERENCE_SIDE, width=REFERENCE_SIDE))
+            return to_model(resize(_with_channels(value, self.channels, what="style"), height=self.side, width=self.side))
         try:
             code = np.asarray(value, dtype=np.float32)
         except (TypeError, ValueError):
@@ -222,7 +224,7 @@ class Style(Condition):
 
     def nothing(self, *, size: tuple[int, int]) -> np.ndarray:
         """Zeros."""
-        return np.zeros((self.channels, *(size if self.of_objects else (REFERENCE_SIDE, REFERENCE_SIDE))), np.float32)
+        return np.zeros((self.channels, *(size if self.of_objects else (self.side, self.side))), np.float32)
 
 
 def _lacking(kind: str, folder: str) -> DataError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pixloom.errors import ConfigError, ModelError, OutputError, PixloomError, n
 from pixloom.files import checksum
 from pixloom.importers import bicycle, junyanz, pix2pixhd, spade, stargan, stargan2, superresolution
 from pixloom.importers.base import Family, Found, Said
-from pixloom.importers.foreign import AVERAGED, State, joined, read_parts, taken_apart
+from pixloom.importers.foreign import AVERAGED, State, encoder_beside, joined, read_parts, taken_apart
 from pixloom.importers.options import read_options
 from pixloom.modelfile import DESCRIPTION, ModelDescription, description_tree, parse_description, save_model
 from pixloom.nets import build
@@ -184,7 +185,7 @@ def _settled(found: Found, path: Path, *, family: str, settings: Mapping[str, An
     if found.settle is None:
         return found
     try:
-        return found.settle(Said({**read_options(path).settings, **settings}, names))
+        return found.settle(Said({**read_options(path).settings, **settings}, names, partial(encoder_beside, path)))
     except ModelError as error:
         raise ModelError(error.what, where=path, why=error.why, fix=error.fix) from error
 

@@ -26,10 +26,12 @@ class Said:
     Attributes:
         settings: by dotted name.
         names: of the classes or attributes, in the order of its program.
+        encoder: reads the tensors of the style encoder in the file beside it; none where there is no such file.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    encoder: Callable[[], State] = dict
 
     def number(self, name: str) -> int | None:
         """A setting that is a whole number of 1 or more; None where nothing is said.

@@ -62,6 +62,21 @@ def read_parts(path: Path) -> dict[str, State]:
     return parts
 
 
+def encoder_beside(path: Path) -> State:
+    """The tensors of ``latest_net_E.pth`` beside ``latest_net_G.pth``, and so of other names; none where there is no such file.
+
+    Raises:
+        ModelError: it is damaged, holds more than weights, or more than one network.
+    """
+    beside = path.with_name(path.name.replace("net_G", "net_E"))
+    if beside == path or not beside.is_file():
+        return {}
+    parts = list(read_parts(beside).values())
+    if len(parts) != 1:
+        raise ModelError("there is more than one network in the file of the style encoder", where=beside, fix="move it elsewhere")
+    return parts[0]
+
+
 def taken_apart(state: State) -> dict[str, State]:
     """The networks of a flat file by the beginnings of their names, as Lightning saves them: netG.model.1.weight, netD.model.0.weight."""
     parts: dict[str, State] = {}

@@ -72,7 +72,8 @@ def with_classes(found: Found, said: Said, *, readers: tuple[str, ...], seen: in
     for name in (f"{reader}.weight" for reader in readers):
         weight = tensors[name]
         tensors[name] = torch.cat([weight[:, :known], torch.zeros_like(weight[:, :1]), weight[:, known:]], 1)
-    options = {**found.options, "source_channels": known + 1, "planes": "binary", **({"conditions": {"objects": 1}} if edges else {})}
+    steered = {**found.options.get("conditions", {}), **({"objects": 1} if edges else {})}
+    options = {**found.options, "source_channels": known + 1, "planes": "binary", "conditions": steered}
     notes = (
         *(() if said.names else ("the classes have no names, and colours of our own; name them with --name",)),
         *(("the last channel is of boundaries: give the map of objects with --map",) if edges else ()),
@@ -82,7 +83,7 @@ def with_classes(found: Found, said: Said, *, readers: tuple[str, ...], seen: in
         options=options,
         state=tensors,
         task={"name": "synthesize", "options": {"classes": listed(classes, names=said.names, unlabelled=unlabelled)}},
-        conditions={"map": {"edges": True}} if edges else {},
+        conditions={**found.conditions, **({"map": {"edges": True}} if edges else {})},
         notes=(*found.notes, *notes),
     )
 

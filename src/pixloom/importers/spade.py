@@ -1,4 +1,5 @@
-"""The generator of SPADE (Park et al., 2019): ``latest_net_G.pth``, with spectral norm or without, from labels or from noise.
+"""The generator of SPADE (Park et al., 2019): ``latest_net_G.pth``, with spectral norm or without, from labels or from noise; with noise
+its style encoder, too, where ``latest_net_E.pth`` lies beside it.
 
 At use its convolutions are W / (u^T W v), u and v as they were kept beside W; that is what is taken, into a network without spectral norm.
 """
@@ -21,10 +22,18 @@ from pixloom.importers.labels import with_classes
 
 BLOCKS = ("head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3", "up_4")
 
+MEAN = "of the codes that the style encoder gives a reference picture the mean is taken, where its program draws one about it"
+
+NO_ENCODER = "there is no latest_net_E.pth beside it, so --reference cannot be used; codes are drawn from noise"
+
 FIVE = (
     "that it doubles five times (--num_upsampling_layers normal) is assumed, for names and shapes are the same with six "
     "(more: --set generator.options.levels=6)"
 )
+
+
+_END = 4
+"""Rows and columns of the maps that the style encoder's last layers see."""
 
 
 def generator(state: State) -> Found | None:
@@ -33,7 +42,7 @@ def generator(state: State) -> Found | None:
         raise ModelError(
             "it is the style encoder E that lies beside that",
             why="it reads codes off pictures, and makes none",
-            fix="give latest_net_G.pth; its codes are then drawn from noise",
+            fix="give latest_net_G.pth, with this file beside it",
         )
     if "head_0.norm_0.mlp_shared.0.weight" not in state:
         return None
@@ -120,12 +129,39 @@ def _settled(found: Found, said: Said, *, seen: int) -> Found:
         start = _start(len(entry) // first, said)
         options |= {"noise_channels": entry.shape[1], "start": start}
         size, notes = min(start) * 2**levels, (*notes, f"its first map has {start[0]} rows and {start[1]} columns")
+        encoder = without_spectral_norm(said.encoder())
+        found, options = _with_encoder(found, options, encoder) if encoder else (found, options)
+        notes = (*notes, MEAN if encoder else NO_ENCODER)
     elif said.settings.get("generator.options.start") is not None:
         raise ModelError("generator.options.start would have no effect", why="its first map is made of the labels", fix="leave it out")
     else:
         readers.append("entry")
     about = replace(found, options=options, size=size, notes=notes)
     return with_classes(about, said, readers=tuple(readers), seen=seen, ignorable=True)
+
+
+def _with_encoder(found: Found, options: dict[str, Any], encoder: State) -> tuple[Found, dict[str, Any]]:
+    """With the style encoder's tensors, and the options with it; its two last layers are one convolution over the whole here.
+
+    Raises:
+        ModelError: it is not that of this generator.
+    """
+    halvings = len({name.partition(".")[0] for name in encoder if name.startswith("layer")})
+    side, code = _END * 2**halvings, options["noise_channels"]
+    ends = [encoder.get(f"{name}.{kind}") for kind in ("weight", "bias") for name in ("fc_mu", "fc_var")]
+    if not halvings or any(end is None or len(end) != code for end in ends):
+        raise ModelError("the style encoder beside it is not its own", why=f"it gives no two times {code} numbers", fix="move it elsewhere")
+    weights, biases = (torch.cat([ends[place], ends[place + 1]]) for place in (0, 2))
+    tensors = {name: tensor for name, tensor in encoder.items() if not name.startswith("fc_")}
+    own = renamed(tensors, ((f"steering.style.layers.{3 * layer}", f"layer{layer + 1}.0") for layer in range(halvings)))
+    own |= {"steering.style.project.weight": weights.unflatten(1, (-1, _END, _END)), "steering.style.project.bias": biases}
+    channels = encoder["layer1.0.weight"].shape[1]
+    found = replace(
+        found,
+        state={**found.state, **own},
+        conditions={"style": {"code": code, "channels": channels, "side": side, "drawn": True}},
+    )
+    return found, {**options, "reference_side": side, "conditions": {"style": code}}
 
 
 def _start(places: int, said: Said) -> list[int]:

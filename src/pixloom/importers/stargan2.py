@@ -1,27 +1,30 @@
-"""StarGAN v2 (Choi et al., 2020): generator G and mapping network F, two networks of one file, which make one of ours.
-
-Its style encoder E ends in a convolution of 4x4 over the whole of a reference of one size, where ours takes a mean, so it stays behind.
-"""
+"""StarGAN v2 (Choi et al., 2020): generator G, mapping network F and style encoder E, networks of one file, which make one of ours."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from pixloom.errors import ModelError
 from pixloom.importers.base import Found, Pairs, renamed
 from pixloom.importers.foreign import State
 
-OWN = ("generator.", "mapping_network.")
+OWN = ("generator.", "mapping_network.", "style_encoder.")
 
 MOST_WIDTH = 512
+
+_MOST_BLOCKS = 16
+"""More layers than E has, whatever the size of its references."""
+
 SIDE_AT_ONE = 2**14
 """The size in pixels at which the first layer would have one channel: it has 2^14 / size."""
 
-LEFT_BEHIND = "the style encoder stays behind (its 4x4 end takes references of one size), so --reference cannot be used; styles are drawn"
+NO_ENCODER = "there is no style encoder beside it, so --reference cannot be used; styles are drawn"
 
 
 def networks(state: State) -> Found | None:
-    """G and F; the high-pass skips of its CelebA-HQ are refused."""
+    """G and F, and E where it is there; the high-pass skips of its CelebA-HQ are refused."""
     if "from_rgb.weight" in state:
         raise ModelError(
             "it is the generator alone", why="styles are made by its mapping network", fix="give the whole file, NUMBER_nets_ema.ckpt"
@@ -41,24 +44,28 @@ def networks(state: State) -> Found | None:
     hidden, noise = own["mapping_network.shared.0.weight"].shape
     domains = len({name.split(".")[2] for name in own if name.startswith("mapping_network.unshared.")})
     code = own["generator.decode.0.norm1.fc.weight"].shape[1]
+    reads = "style_encoder.shared.0.weight" in own
+    side = 2 ** (2 + len({name.split(".")[2] for name in own if name.startswith("style_encoder.shared.") and ".conv1." in name}))
     options: dict[str, Any] = {
         **{"source_channels": channels, "target_channels": own["generator.to_rgb.2.weight"].shape[0], "width": width},
         **{"max_width": MOST_WIDTH, "halvings": levels, "code": code, "noise_channels": noise, "hidden": hidden},
-        **{"references": False, "head": "clamp", "conditions": {"label": domains}},
+        **{"references": reads, "reference_side": side if reads else None, "head": "clamp"},
+        "conditions": {"label": domains, **({"style": code} if reads else {})},
     }
+    style = {"style": {"code": code, "channels": channels, "side": side, "drawn": True}}
     return Found(
         "stargan2",
         options,
-        renamed(own, layers(levels, domains)),
+        renamed(_one_head(own, domains), layers(levels, domains)),
         task={"name": "edit"},
         size=2 ** (levels + 4),
-        conditions={"label": {}},
-        notes=(LEFT_BEHIND,),
+        conditions={"label": {}, **(style if reads else {})},
+        notes=() if reads else (NO_ENCODER,),
     )
 
 
 def layers(levels: int, domains: int) -> Pairs:
-    """(our layer, theirs): of a network with so many halvings, and of F."""
+    """(our layer, theirs): of a network with so many halvings, of F, and of E, whose last layers are joined, see :func:`_one_head`."""
     yield "entry", "generator.from_rgb"
     yield from ((f"exit.{place}", f"generator.to_rgb.{place}") for place in (0, 2))
     for block in range(levels + 2):
@@ -72,6 +79,19 @@ def layers(levels: int, domains: int) -> Pairs:
     yield from ((f"mapping.shared.{place}", f"mapping_network.shared.{place}") for place in (0, 2, 4, 6))
     for domain in range(domains):
         yield from ((f"mapping.heads.{domain}.{place}", f"mapping_network.unshared.{domain}.{place}") for place in (0, 2, 4, 6))
+    yield "style.heads", "style_encoder.unshared"
+    for block in range(_MOST_BLOCKS):  # the first and the last two are single layers
+        yield f"style.stages.{block}", f"style_encoder.shared.{block}"
+        yield from _block(f"style.stages.{block}", f"style_encoder.shared.{block}", places=(0, 2, 4, 6), shortcut=0, norm="", their_norm="")
+
+
+def _one_head(state: State, domains: int) -> State:
+    """The tensors with the last layers of E, one for every domain, as one."""
+    found = {name: tensor for name, tensor in state.items() if not name.startswith("style_encoder.unshared.")}
+    for kind in ("weight", "bias") if len(found) < len(state) else ():
+        rows = [state[f"style_encoder.unshared.{domain}.{kind}"] for domain in range(domains)]
+        found[f"style_encoder.unshared.{kind}"] = torch.cat(rows)
+    return found
 
 
 def _block(ours: str, theirs: str, *, places: tuple[int, int, int, int], shortcut: int, norm: str, their_norm: str) -> Pairs:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixloom.config import REFERENCE_SIDE, LossConfig, RunConfig
+from pixloom.config import LossConfig, RunConfig
 from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError
 from pixloom.methods.base import (
@@ -131,7 +131,8 @@ class Styles:
         return code
 
     def _encoded(self, pictures: Images, label: Tensor) -> Tensor:
-        reference = F.interpolate(pictures, size=REFERENCE_SIDE, mode="bilinear", antialias=True)  # as at use
+        side: int = bare(self.generator).reference_side  # type: ignore[assignment]
+        reference = F.interpolate(pictures, size=side, mode="bilinear", antialias=True)  # as at use
         code: Tensor = bare(self.generator).encoded(reference, label)  # type: ignore[operator]
         return code
 

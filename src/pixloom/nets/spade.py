@@ -38,7 +38,8 @@ class Spade(nn.Module):
     Deviations: convolutions that a normalisation follows have no bias, which it would subtract (all but the output and the layers that
     read labels), unless ``bias`` says so. Noise and conditions without places enter where the labels do, see :class:`LabelNorm`, instead
     of through a fully connected layer of one size: so any size and aspect works, and no normalisation subtracts them. With ``start``
-    noise enters as in the paper, and for a source of another size than 2^levels times the start that is stretched, bilinearly.
+    noise enters as in the paper, and for a source of another size than 2^levels times the start that is stretched, bilinearly; a style,
+    read off a reference by the paper's image encoder, then takes the noise's place.
 
     Args:
         source_channels: channels of the source: planes of labels.
@@ -51,6 +52,7 @@ class Spade(nn.Module):
         bias: whether the first convolution and those of 3x3 of the blocks have biases.
         planes: what is seen of the source, see ``layers.seen``.
         start: rows and columns of the first map where a fully connected layer makes it of the noise; None: it is made of the labels.
+        reference_side: of the references that an encoder as the paper's reads styles off, in pixels; None: see ``steering.StyleEncoder``.
         noise_channels: length of the noise vector z; 0: none.
         conditions: width of each condition by its kind, see ``steering.Widths``; maps and images are more planes beside the labels.
         head: what makes the output of the last maps, see ``layers.output_head``.
@@ -69,6 +71,7 @@ class Spade(nn.Module):
         bias: bool = False,
         planes: Planes = "signed",
         start: Start | None = None,
+        reference_side: PositiveInt | None = None,
         noise_channels: NonNegativeInt = 0,
         conditions: Widths | None = None,
         head: Head = "tanh",
@@ -85,22 +88,29 @@ class Spade(nn.Module):
             "bias": bias,
             "planes": planes,
             "start": start,
+            "reference_side": reference_side,
             "noise_channels": noise_channels,
             "conditions": dict(conditions or {}),
             "head": head,
         }
         self.size_multiple = self.min_size = 2**levels
         self.noise_channels = noise_channels
-        _check_start(start, noise_channels=noise_channels, conditions=conditions)
-        through_norms = noise_channels if start is None else 0
-        vectors = through_norms > 0 or any(kind not in SPATIAL for kind in conditions or {})
+        _check_start(start, noise_channels=noise_channels, conditions=conditions, reference_side=reference_side)
+        self.starts_coded = start is not None and "style" in (conditions or {})
+        steered_noise = noise_channels if start is None or self.starts_coded else 0
+        vectors = steered_noise > 0 or any(kind not in SPATIAL for kind in conditions or {})
         self.steering = Steering(
-            conditions, injection="film" if vectors else "planes", noise_channels=through_norms, reference_channels=target_channels
+            conditions,
+            injection="film" if vectors else "planes",
+            noise_channels=steered_noise,
+            reference_channels=target_channels,
+            whole=None if reference_side is None else (reference_side, width),
         )
         self.strides = [2**level for level in (levels, *[levels - 1] * (levels < 6), *reversed(range(levels)))]
         widths = [width * min(32 if levels == 7 else 16, stride) for stride in self.strides]
         labels = source_channels + self.steering.num_planes
-        reading: Reading = {"labels": labels, "vector": self.steering.modulation_width, "hidden": hidden, "norm": norm}
+        vector = 0 if self.starts_coded else self.steering.modulation_width
+        reading: Reading = {"labels": labels, "vector": vector, "hidden": hidden, "norm": norm}
         self.entry: nn.Module = nn.Conv2d(labels, widths[0], 3, padding=1, bias=bias)
         if start is not None:
             self.entry = nn.Linear(noise_channels, widths[0] * start[0] * start[1])
@@ -140,15 +150,16 @@ class Spade(nn.Module):
             ConfigError: a condition that it does not take, or noise that does not fit.
         """
         start = self.options["start"]
-        planes, vector = self.steering(condition, noise if start is None else None, source)
+        planes, vector = self.steering(condition, noise if self.steering.noise_channels else None, source)
         labels, before = stacked(seen(source, self.options["planes"]), planes), self.size_multiple
         if start is None:
             maps = self.entry(labels[:, :, ::before, ::before])
         else:
             check_noise(noise, batch=len(source), channels=self.noise_channels)
-            assert noise is not None
+            code, vector = (vector, None) if self.starts_coded else (noise, vector)
+            assert code is not None
             size = (source.shape[2] // before, source.shape[3] // before)
-            maps = F.interpolate(self.entry(noise.to(source)).unflatten(1, (-1, *start)), size=size, mode="bilinear")
+            maps = F.interpolate(self.entry(code.to(source)).unflatten(1, (-1, *start)), size=size, mode="bilinear")
         for stride, block in zip(self.strides, self.blocks, strict=True):
             maps = maps if stride == before else F.interpolate(maps, scale_factor=2, mode="nearest")
             maps, before = block(maps, labels[:, :, ::stride, ::stride], vector), stride
@@ -156,20 +167,27 @@ class Spade(nn.Module):
         return output
 
 
-def _check_start(start: list[int] | None, *, noise_channels: int, conditions: Widths | None) -> None:
-    """Refuse a start that nothing makes, or beside which a style would be no code.
+def _check_start(start: list[int] | None, *, noise_channels: int, conditions: Widths | None, reference_side: int | None) -> None:
+    """Refuse a start that nothing makes, or that is made of more than one code, and references that nothing reads.
 
     Raises:
-        ConfigError: there is no noise, or there is a style.
+        ConfigError: there is no noise, there is another condition without places beside a style, or there is no style.
     """
+    if reference_side is not None and (not noise_channels or "style" not in (conditions or {})):
+        raise ConfigError(
+            "generator.options.reference_side would have no effect",
+            why="it is of references that a style is read off, a code that is drawn where there is none",
+            fix="--condition style,noise",
+        )
     if start is not None and not noise_channels:
         raise ConfigError(
             "generator.options.start would have no effect", why="the first map is made of noise, and there is none", fix="--condition noise"
         )
-    if start is not None and "style" in (conditions or {}):
+    others = [kind for kind in conditions or {} if kind not in SPATIAL and kind != "style"]
+    if start is not None and "style" in (conditions or {}) and others:
         raise ConfigError(
-            "a style does not go with generator.options.start",
-            why="the first map is made of noise alone",
+            f"a style and the condition '{others[0]}' do not go together with generator.options.start",
+            why="the first map is made of the style's code alone",
             fix="leave one of them out",
         )
 

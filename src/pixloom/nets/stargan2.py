@@ -32,6 +32,9 @@ KINDS = ("label", "style")
 
 _MOST_HALVINGS = SMALLEST_REFERENCE.bit_length() - 1
 
+_END = 4
+"""Rows and columns where the paper's encoder ends."""
+
 
 class Takes(NamedTuple):
     """What conditions a network takes: the shape of each by its kind, without the batch dimension."""
@@ -48,8 +51,8 @@ class StarGan2(nn.Module):
 
     Deviations: the output passes tanh, where the paper leaves its range open (with ``head="clamp"`` until use); E ends in a mean over all
     places instead of a 4x4 convolution, and halves at most five times, so that it takes references of any size from 32 pixels (12.0
-    million parameters with two domains, where the paper's has 20.9); there are no high-pass skips, which the paper adds for aligned faces
-    alone, behind landmark masks.
+    million parameters with two domains, where the paper's has 20.9), unless ``reference_side`` is given, with which it is the paper's;
+    there are no high-pass skips, which the paper adds for aligned faces alone, behind landmark masks.
 
     Args:
         source_channels: channels of the source.
@@ -61,6 +64,7 @@ class StarGan2(nn.Module):
         noise_channels: length of the noise vector z that F maps.
         hidden: numbers in the layers of F.
         references: whether there is a style encoder E.
+        reference_side: of the references that E takes, in pixels, a power of two; None: it takes any size.
         head: what makes the output of the last maps, see ``layers.output_head``.
         conditions: ``label``: number of domains; ``style``: equal to ``code``, where people give references or codes.
 
@@ -87,6 +91,7 @@ class StarGan2(nn.Module):
         noise_channels: PositiveInt = 16,
         hidden: PositiveInt = 512,
         references: bool = True,
+        reference_side: Annotated[int, Field(ge=SMALLEST_REFERENCE)] | None = None,
         head: Head = "tanh",
         conditions: Widths | None = None,
     ) -> None:
@@ -101,25 +106,29 @@ class StarGan2(nn.Module):
             "noise_channels": noise_channels,
             "hidden": hidden,
             "references": references,
+            "reference_side": reference_side,
             "head": head,
             "conditions": dict(conditions or {}),
         }
         _check_channels(source_channels, target_channels)
         self.domains = _domains(conditions, role="generator")
         _check_code(conditions, code=code)
-        if not references and "style" in (conditions or {}):
+        if not references and ("style" in (conditions or {}) or reference_side is not None):
             raise _no_encoder()
         self.noise_channels = noise_channels
         self.size_multiple, self.min_size = 2**halvings, 2 ** (halvings + 1)
-        shape = (target_channels, REFERENCE_SIDE, REFERENCE_SIDE)
+        self.reference_side = reference_side or REFERENCE_SIDE
+        shape = (target_channels, self.reference_side, self.reference_side)
         self.steering = Takes({kind: shape if kind == "style" else (self.domains,) for kind in conditions or {}})
         self.mapping = MappingNetwork(noise_channels, hidden, code, domains=self.domains)
         if references:
+            lowered = min(halvings + 2, _MOST_HALVINGS) if reference_side is None else _halvings(reference_side)
             self.style = ReferenceEncoder(
                 target_channels,
-                widths=_widths(width, halvings=min(halvings + 2, _MOST_HALVINGS), most=max_width),
+                widths=_widths(width, halvings=lowered, most=max_width),
                 code=code,
                 domains=self.domains,
+                whole=reference_side is not None,
             )
         widths = _widths(width, halvings=halvings, most=max_width)
         inner = widths[-1]
@@ -146,7 +155,7 @@ class StarGan2(nn.Module):
         """E: the styles of reference pictures.
 
         Args:
-            reference: (batch, target_channels, height, width) in [-1, 1], of 32 pixels a side or more.
+            reference: (batch, target_channels, height, width) in [-1, 1], of 32 pixels a side or more, or of ``reference_side``.
             label: (batch, domains), as in :meth:`mapped`: of which domain they are.
 
         Returns:
@@ -157,7 +166,8 @@ class StarGan2(nn.Module):
         """
         if not self.options["references"]:
             raise _no_encoder()
-        _check_size(reference, least=SMALLEST_REFERENCE, what="reference pictures", who="style encoder", fix="give larger references")
+        least = self.options["reference_side"] or SMALLEST_REFERENCE
+        _check_size(reference, least=least, what="reference pictures", who="style encoder", fix="give larger references")
         codes: Tensor = self.style(reference, label)
         return codes
 
@@ -218,17 +228,22 @@ class MappingNetwork(nn.Module):
 class ReferenceEncoder(nn.Module):
     """E: the trunk of :class:`DomainCritic`, and a layer from the mean over all places to a style for every domain.
 
+    A ``whole`` one has, as the paper's, a 4x4 convolution before the mean, which sees all places where its trunk ends in 4x4.
+
     Args:
         channels: of the pictures.
         widths: channels at the full size and after every halving.
         code: of the style.
         domains: how many.
+        whole: see above.
     """
 
-    def __init__(self, channels: int, *, widths: list[int], code: int, domains: int) -> None:
+    def __init__(self, channels: int, *, widths: list[int], code: int, domains: int, whole: bool = False) -> None:
         super().__init__()
         self.domains = domains
         self.stages = nn.Sequential(*_trunk(channels, widths), nn.LeakyReLU(0.2))
+        if whole:
+            self.stages.extend([nn.Conv2d(widths[-1], widths[-1], _END), nn.LeakyReLU(0.2)])
         self.heads = nn.Linear(widths[-1], domains * code)
 
     def forward(self, reference: Images, label: Tensor) -> Tensor:
@@ -448,6 +463,17 @@ def _domains(conditions: Widths | None, *, role: str) -> int:
             fix="leave it out, or take another network",
         )
     return given["label"]
+
+
+def _halvings(side: int) -> int:
+    """From references of a side down to 4x4.
+
+    Raises:
+        ConfigError: the side is no power of two.
+    """
+    if side & (side - 1):
+        raise ConfigError(f"generator.options.reference_side cannot be {side}", fix="a power of two, such as 256")
+    return (side // _END).bit_length() - 1
 
 
 def _no_encoder() -> ConfigError:

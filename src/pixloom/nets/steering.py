@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from pixloom.config import REFERENCE_SIDE, TEXT_LENGTH
 from pixloom.errors import ConfigError, nearest
-from pixloom.nets.layers import NORMS, Condition, Norm, halved
+from pixloom.nets.layers import NORMS, Condition, InstanceNorm2d, Norm, halved
 from pixloom.nets.objects import LookEncoder, boundaries
 
 Kind = Literal["label", "attributes", "text", "embedding", "map", "objects", "image", "style", "look"]
@@ -66,6 +66,7 @@ class Steering(nn.Module):
         injection: how they are taken in; ``film`` and ``adain`` leave spatial ones to planes, ``spade`` spreads the others over its maps.
         noise_channels: length of the noise vector z; 0: none.
         reference_channels: of the pictures that a style is read off.
+        whole: side of references and first channels of the :class:`WholeEncoder` that reads them; None: a :class:`StyleEncoder` does.
 
     Attributes:
         num_planes: channels that are stacked on the source.
@@ -78,7 +79,13 @@ class Steering(nn.Module):
     is_light: ClassVar[bool] = True
 
     def __init__(
-        self, conditions: Mapping[Kind, int] | None, *, injection: Injection, noise_channels: int = 0, reference_channels: int = 3
+        self,
+        conditions: Mapping[Kind, int] | None,
+        *,
+        injection: Injection,
+        noise_channels: int = 0,
+        reference_channels: int = 3,
+        whole: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.conditions, self.injection, self.noise_channels = dict(conditions or {}), injection, noise_channels
@@ -98,7 +105,11 @@ class Steering(nn.Module):
         if "look" in self.conditions:
             self.look = LookEncoder(reference_channels, self.conditions["look"])
         if "style" in self.conditions:
-            self.style = StyleEncoder(reference_channels, self.conditions["style"], gaussian=self.is_coded)
+            self.style = (
+                StyleEncoder(reference_channels, self.conditions["style"], gaussian=self.is_coded)
+                if whole is None
+                else WholeEncoder(reference_channels, self.conditions["style"], side=whole[0], first=whole[1])
+            )
         encoded = {"text": TEXT_WIDTH, "embedding": TEXT_WIDTH}
         self.vector_width = sum(encoded.get(kind, n) for kind, n in self.conditions.items() if kind not in SPATIAL)
         self.vector_width += 0 if self.is_coded else noise_channels
@@ -111,10 +122,9 @@ class Steering(nn.Module):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each condition's tensor without its batch dimension; -1 stands for the source's height and -2 for its width."""
-        special: dict[Kind, tuple[int, ...]] = {
-            "text": (TEXT_LENGTH,),
-            "style": (self.reference_channels, REFERENCE_SIDE, REFERENCE_SIDE),
-        }
+        special: dict[Kind, tuple[int, ...]] = {"text": (TEXT_LENGTH,)}
+        if "style" in self.conditions:
+            special["style"] = (self.reference_channels, self.style.side, self.style.side)
         planes = {**self.conditions, "look": self.reference_channels}
         return {kind: (planes[kind], -1, -2) if kind in SPATIAL else special.get(kind, (width,)) for kind, width in self.conditions.items()}
 
@@ -296,6 +306,10 @@ class TextEncoder(nn.Module):
         return vector
 
 
+_END = 4
+"""Rows and columns of the last maps of a :class:`WholeEncoder`."""
+
+
 class StyleEncoder(nn.Module):
     """A reference picture to a style code: halvings, the mean over all places, one layer.
 
@@ -307,18 +321,19 @@ class StyleEncoder(nn.Module):
         channels: of the picture.
         width: of the code.
         gaussian: whether it has a distribution.
-    """
 
-    side: ClassVar[int] = REFERENCE_SIDE
+    Attributes:
+        side: of the squares that references are brought to, in pixels.
+    """
 
     def __init__(self, channels: int, width: int, *, gaussian: bool = False) -> None:
         super().__init__()
-        self.gaussian = gaussian
+        self.gaussian, self.side = gaussian, REFERENCE_SIDE
         layers: list[nn.Module] = []
         for inner, outer in ((channels, 32), (32, 64), (64, 64)):
             layers += [nn.Conv2d(inner, outer, 4, 2, 1), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
-        self.project = nn.Linear(64, 2 * width if gaussian else width)
+        self.project: nn.Module = nn.Linear(64, 2 * width if gaussian else width)
 
     def forward(self, reference: Tensor) -> Tensor:
         """(batch, channels, height, width) to (batch, width); zero for a picture of zeros, which stands for none."""
@@ -332,6 +347,41 @@ class StyleEncoder(nn.Module):
 
     def _read(self, reference: Tensor) -> Tensor:
         read: Tensor = self.project(self.layers(reference).mean((2, 3)))
+        return read
+
+
+class WholeEncoder(StyleEncoder):
+    """A reference picture of one size to the distribution of its codes: halvings down to 4x4, then one layer over the whole.
+
+    Park et al., "Semantic Image Synthesis with Spatially-Adaptive Normalization", CVPR 2019, appendix A, figure 14: 3x3 convolutions of
+    stride 2 with instance norm and LeakyReLU(0.2), of ``first`` channels, twice as many after each up to eight times, and one layer each
+    for mu and log sigma^2. Of references that are larger the mean over all places is taken.
+
+    Args:
+        channels: of the picture.
+        width: of the code.
+        side: of the references, a power of two, 8 or more.
+        first: channels after the first halving.
+
+    Raises:
+        ConfigError: the side is no such power.
+    """
+
+    def __init__(self, channels: int, width: int, *, side: int, first: int) -> None:
+        super().__init__(channels, width, gaussian=True)
+        if side < 2 * _END or side & (side - 1):
+            raise ConfigError(f"the side of references cannot be {side}", fix=f"a power of two, {2 * _END} or more")
+        self.side = side
+        halvings = (side // _END).bit_length() - 1
+        widths = [channels, *(first * min(2**level, 8) for level in range(halvings))]
+        layers: list[nn.Module] = []
+        for inner, outer in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), InstanceNorm2d(outer), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
+        self.project = nn.Conv2d(widths[-1], 2 * width, _END)
+
+    def _read(self, reference: Tensor) -> Tensor:
+        read: Tensor = self.project(self.layers(reference)).mean((2, 3))
         return read
 
 

@@ -73,6 +73,8 @@ def _with_style(config: RunConfig, task: Task, channels: tuple[int, int | None])
         raise no_objects()
     if not config.conditions["style"].get("drawn") and option_of(config.generator, "noise_channels"):
         config = override(config, {"conditions.style.drawn": True})
+    if side := option_of(config.generator, "reference_side"):
+        config = override(config, {"conditions.style.side": side})
     if config.conditions["style"].get("channels"):
         return config
     backwards = config.task.direction == "BtoA" or task.between  # there, pictures are references for each other

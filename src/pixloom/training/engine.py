@@ -6,6 +6,7 @@ to be looked for; batch-norm buffers are synchronised by the layer itself (``net
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import warnings
@@ -51,6 +52,8 @@ class Engine:
             mixed_precision="no" if compute.precision == "auto" else compute.precision,
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
+        if self.accelerator.num_processes > 1:
+            atexit.register(_leave)
         self.device: torch.device = self.accelerator.device
         self.rank: int = self.accelerator.process_index
         self.world_size: int = self.accelerator.num_processes
@@ -134,6 +137,12 @@ class Engine:
     def seed_step(self, seed: int, images: int) -> None:
         """Make all randomness of a step a function of (seed, rank, images seen), so that nothing about it needs saving."""
         torch.manual_seed(derive_seed(seed, self.rank, images))
+
+
+def _leave() -> None:
+    """The processes part before Python ends: threads of a group that is still there may end a process that did all its work by an abort."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _set_up(device: torch.device, compute: ComputeConfig) -> None:

@@ -18,7 +18,7 @@ import torch
 from pixloom import __version__
 from pixloom.config import ComputeConfig, RunConfig, dump_config, load_config
 from pixloom.errors import CheckpointError, OutputError
-from pixloom.files import recover_folder, write_text, writing
+from pixloom.files import recover_folder, remove_drafts, write_text, writing
 
 try:
     import fcntl
@@ -148,6 +148,7 @@ class RunFolder:
         if self.checkpoints.is_dir():
             for draft in self.checkpoints.glob(".*"):
                 shutil.rmtree(draft, ignore_errors=True)
+        remove_drafts(self.root)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

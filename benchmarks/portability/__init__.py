@@ -1,0 +1,1 @@
+"""What models cost and give outside of the program that trained them."""
