@@ -98,7 +98,8 @@ CASES = (
          lambda s, x, z: peers_more.peer_stargan2(s, x, z, 0), said={"names": ("cat", "dog", "wild")}, given={"label": FIRST}, noise=16),
     Case("StarGAN v2, the style of a reference",
          lambda: peers_more.peer_stargan2_state(3, width=64, halvings=4, code=64, noise=16, hidden=512),
-         lambda s, x, z: peers_more.peer_stargan2(s, x, z, 0, style=peers_more.peer_stargan2_style(s["style_encoder"], reference(x.dtype), 0)),
+         lambda s, x, z: peers_more.peer_stargan2(
+             s, x, z, 0, style=peers_more.peer_stargan2_style(s["style_encoder"], reference(x.dtype), 0)),
          said={"names": ("cat", "dog", "wild")}, given={"label": FIRST, "style": torch.empty(0)}, noise=16),
     Case("BicycleGAN, noise at every level", lambda: peers_more.peer_bicycle_state(3, 3, depth=8, width=64, norm="batch", noise=8),
          lambda s, x, z: peers_more.peer_bicycle(s, x, z, depth=8, norm="batch"), noise=8),

@@ -67,7 +67,7 @@ def inside(path: Path) -> dict[str, Any]:
 
     digest, packets = hashlib.sha256(), 0
     with av.open(str(path)) as film:
-        frames = [frame for frame in film.decode(film.streams.video[0])]
+        frames = list(film.decode(film.streams.video[0]))
     with av.open(str(path)) as film:
         for packet in film.demux(film.streams.audio[0]):
             if packet.size:

@@ -148,13 +148,13 @@ def _with_encoder(found: Found, options: dict[str, Any], encoder: State) -> tupl
     """
     halvings = len({name.partition(".")[0] for name in encoder if name.startswith("layer")})
     side, code = _END * 2**halvings, options["noise_channels"]
-    ends = [encoder.get(f"{name}.{kind}") for kind in ("weight", "bias") for name in ("fc_mu", "fc_var")]
-    if not halvings or any(end is None or len(end) != code for end in ends):
+    ends = {kind: [encoder[name] for name in (f"fc_mu.{kind}", f"fc_var.{kind}") if name in encoder] for kind in ("weight", "bias")}
+    if not halvings or any([len(end) for end in both] != [code, code] for both in ends.values()):
         raise ModelError("the style encoder beside it is not its own", why=f"it gives no two times {code} numbers", fix="move it elsewhere")
-    weights, biases = (torch.cat([ends[place], ends[place + 1]]) for place in (0, 2))
+    weights = torch.cat(ends["weight"]).reshape(2 * code, -1, _END, _END)
     tensors = {name: tensor for name, tensor in encoder.items() if not name.startswith("fc_")}
     own = renamed(tensors, ((f"steering.style.layers.{3 * layer}", f"layer{layer + 1}.0") for layer in range(halvings)))
-    own |= {"steering.style.project.weight": weights.unflatten(1, (-1, _END, _END)), "steering.style.project.bias": biases}
+    own |= {"steering.style.project.weight": weights, "steering.style.project.bias": torch.cat(ends["bias"])}
     channels = encoder["layer1.0.weight"].shape[1]
     found = replace(
         found,
