@@ -217,7 +217,10 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(console, pairs, tmp_path, 
 
 def test_a_finished_run_resumed_is_finished(console, run):
     before = snapshot(run / "model")
-    assert "finished after 4 images" in console.ok("resume", run).out
+    said = console.ok("resume", run).out
+    assert "finished after 4 images" in said
+    assert "ALARM, pictures are few" in said  # what rang is said again at the end
+    assert "so short a run is not watched" in said
     assert snapshot(run / "model") == before
 
 

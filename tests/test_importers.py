@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections import OrderedDict
 
 import pytest
@@ -179,8 +180,11 @@ def test_nothing_is_executed(tmp_path, capsys):
     torch.save({"state_dict": {"a": torch.zeros(1)}, "hook": Malicious()}, tmp_path / "evil.pth")
     (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Malicious()))
     torch.save(torch.nn.Conv2d(1, 1, 1), tmp_path / "module.pth")
-    for name in ("evil.pth", "plain.pkl", "module.pth"):
-        with pytest.raises(ModelError) as error:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        torch.jit.save(torch.jit.script(torch.nn.Conv2d(1, 1, 1)), tmp_path / "program.pth")
+    for name in ("program.pth", "evil.pth", "plain.pkl", "module.pth"):
+        with pytest.raises(ModelError, match="would have to be executed") as error:
             import_model(tmp_path / name, out=tmp_path / "model")
         assert "weights_only" not in str(error.value)
     assert "executed" not in capsys.readouterr().out

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from pixloom.config import InferenceConfig, NetworkConfig, TaskConfig
 from pixloom.errors import ModelError, OutputError
-from pixloom.files import checksum, new_folder, recover_folder, write_text, writing
+from pixloom.files import OLD_SECONDS, checksum, new_folder, recover_folder, remove_drafts, remove_old_drafts, write_text, writing
 from pixloom.modelfile import CARD, DESCRIPTION, WEIGHTS, ModelDescription, describe_generator, load_model, model_card, save_model
 from pixloom.nets import GENERATORS, build
 from pixloom.nets.layers import initialize
@@ -340,3 +342,30 @@ def test_refusals_of_the_system_become_one_clear_error(tmp_path):
 def test_a_description_can_be_made_by_hand():
     described = ModelDescription(TaskConfig(), NetworkConfig(name="unet"), InferenceConfig(), size=64, recipe="x")
     assert described.facts == {}
+
+
+def test_drafts_that_killed_processes_left_are_removed(tmp_path):
+    (tmp_path / "inner").mkdir()
+    drafts = [tmp_path / ".a.png-ab12_xyz.png", tmp_path / "inner" / ".b-12345678", tmp_path / ".history.jsonl-00000000.jsonl"]
+    kept = [
+        tmp_path / ".lock",
+        tmp_path / ".gitignore",
+        tmp_path / "a.png",
+        tmp_path / ".a.png-short.png",
+        tmp_path / ".B.PNG-ABCDEFGH.PNG",
+    ]
+    for path in (*drafts, *kept):
+        path.write_bytes(b"x")
+    remove_drafts(tmp_path)
+    assert [path.exists() for path in drafts] == [False] * 3
+    assert all(path.exists() for path in kept)
+
+
+def test_only_old_drafts_of_the_same_file_are_removed(tmp_path):
+    old, young, other = (tmp_path / f".{name}" for name in ("clip.mp4-abcdefgh.mp4", "clip.mp4-12345678.mp4", "film.mp4-abcdefgh.mp4"))
+    for path in (old, young, other):
+        path.write_bytes(b"x")
+    for path in (old, other):
+        os.utime(path, (time.time() - 2 * OLD_SECONDS,) * 2)
+    remove_old_drafts(tmp_path / "clip.mp4")
+    assert (old.exists(), young.exists(), other.exists()) == (False, True, True)

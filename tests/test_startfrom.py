@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from pixloom.config import override
 from pixloom.errors import ModelError
 from pixloom.importers import import_model
 from pixloom.training.api import resume, train
+from pixloom.training.engine import Engine
 from pixloom.training.history import read
 from pixloom.training.plan import make_plan
+from pixloom.training.preflight import checked
 from pixloom.training.state import list_checkpoints
 from tiny import NARROW, tiny_config, write_pairs
 
@@ -54,6 +57,21 @@ def test_a_run_goes_on_from_another_with_its_critic(pairs, tmp_path):
     assert all(torch.allclose(tensor, critic_of(tmp_path / "second")[name]) for name, tensor in learnt.items())
     told = [entry for entry in read(tmp_path / "second" / "history.jsonl") if entry.get("event") == "began"]
     assert "generator and the critic of" in told[0]["message"]
+
+
+def test_a_model_of_other_channels_is_refused_before_anything_is_made(pairs, tmp_path, capsys):
+    train(tiny_config(pairs), out=tmp_path / "first", quiet=True)
+    for path in (pairs / "A").iterdir():
+        Image.open(path).convert("RGB").save(path)
+    plan = make_plan(str(pairs), images=4, settings={"training.from_model": str(tmp_path / "first"), "compute.device": "cpu"})
+    for attempt in (
+        lambda: checked(plan, Engine(plan.config), out=tmp_path),
+        lambda: train(plan.config, out=tmp_path / "second", quiet=True),
+    ):
+        with pytest.raises(ModelError, match=r"(?s)not the model's.*same channels"):
+            attempt()
+    assert not (tmp_path / "second").exists()
+    assert capsys.readouterr().err.count("measuring") == 1  # of the first run only
 
 
 def test_it_learns_and_resumes_from_there(pairs, tmp_path):

@@ -9,8 +9,9 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -91,6 +92,14 @@ def new_file(path: Path, *, what: str) -> Iterator[Path]:
             draft.unlink(missing_ok=True)
 
 
+def remove_old_drafts(path: Path) -> None:
+    """Remove the drafts of a file that killed processes left an hour ago or more; other processes may be writing newer ones."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}-????????{glob.escape(path.suffix)}"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > OLD_SECONDS:
+                draft.unlink()
+
+
 @contextmanager
 def new_folder(folder: Path, *, what: str) -> Iterator[Path]:
     """A draft folder to fill; when the block ends well it stands under its name, else nothing has changed.
@@ -137,6 +146,9 @@ def checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
+
+OLD_SECONDS = 3600
+"""The age from which on an unfinished file is taken for abandoned."""
 
 _DRAFT, _RETIRED = ".draft", ".retired"
 _DRAFT_FILE = re.compile(r"\..+-[a-z0-9_]{8}(\.[^.]+)?")  # as tempfile names them, see new_file

@@ -167,6 +167,10 @@ def _finish(result: Any) -> None:
         typer.echo("  the minutes were used up before the planned images; a busy machine, or previews and validation, took the rest")
     if result.evaluation is not None:
         typer.echo("\n".join(_comparison(result.evaluation)))
+    for sentence in result.alarms:
+        typer.echo(sentence)
+    if result.looks == 0:
+        typer.echo("so short a run is not watched: what goes wrong in it rings no alarm")
     typer.echo(f"report: {result.folder / 'report.html'}")
     if result.preview is not None:
         typer.echo(f"before and after (source, output, target): {result.preview}")

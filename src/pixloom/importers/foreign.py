@@ -62,13 +62,22 @@ def read_parts(path: Path) -> dict[str, State]:
     return parts
 
 
+def place_of_encoder(path: Path) -> Path:
+    """Where the style encoder of a generator lies, if it has one; the generator's own place where that has another name.
+
+    >>> place_of_encoder(Path("x/latest_net_G.pth")).name
+    'latest_net_E.pth'
+    """
+    return path.with_name(path.name.replace("net_G", "net_E"))
+
+
 def encoder_beside(path: Path) -> State:
     """The tensors of ``latest_net_E.pth`` beside ``latest_net_G.pth``, and so of other names; none where there is no such file.
 
     Raises:
         ModelError: it is damaged, holds more than weights, or more than one network.
     """
-    beside = path.with_name(path.name.replace("net_G", "net_E"))
+    beside = place_of_encoder(path)
     if beside == path or not beside.is_file():
         return {}
     parts = list(read_parts(beside).values())
@@ -116,7 +125,11 @@ def _read(path: Path) -> Any:
     except BROKEN as error:
         reason = first_line(error)
         raise ModelError("this is no file of weights, or a damaged one", where=path, why=reason[:300], fix="fetch it again") from error
-    raise ModelError(
+    raise _to_be_executed(path, why)
+
+
+def _to_be_executed(path: Path, why: str) -> ModelError:
+    return ModelError(
         "the file holds more than weights, and would have to be executed to be read",
         where=path,
         why=why,
@@ -165,7 +178,7 @@ def _plain(name: str, tensor: Tensor) -> Tensor:
 
 
 def _check_packed(path: Path) -> None:
-    """That a file is not packed: torch packs nothing, and what unpacks to a thousand times its size is meant to do harm.
+    """That a file is no program, and not packed: torch packs no weights, and what unpacks to a thousand times its size is meant to do harm.
 
     Raises:
         ModelError: it is.
@@ -174,9 +187,12 @@ def _check_packed(path: Path) -> None:
         return
     try:
         with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
             packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
     except (OSError, zipfile.BadZipFile, ValueError):
         return  # which the loader says better
+    if any("/code/" in name for name in names):
+        raise _to_be_executed(path, "it is a TorchScript program")
     if packed:
         raise ModelError("this file is packed, as no file of weights is", where=path, why=packed[0], fix="unpack it, or save it anew")
 

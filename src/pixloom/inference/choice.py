@@ -23,6 +23,9 @@ from pixloom.inference.runtimes import EXPORTED, Runtime, TorchRuntime, check_de
 if TYPE_CHECKING:
     from pixloom.modelfile import ModelDescription
 
+_FOR_OTHERS = (".pt2", ".tflite")
+"""Exports that are for programs without Pixloom."""
+
 FOREIGN = (".pth", ".pt", ".ckpt", ".safetensors")
 """Suffixes of other programs' weights."""
 
@@ -54,6 +57,13 @@ def open_model(path: Path, *, runtime: str = "auto", device: str = "auto") -> tu
         if runtime == "torch" or device not in ("auto", "cpu"):
             raise ConfigError("an exported file runs on the CPU, without torch", where=path, fix="give the model folder it was made from")
         return _open_export(read_export(path), runtime=runtime, others=())
+    if path.is_file():
+        raise ModelError(
+            "this file is no model that can be used here",
+            where=path,
+            why="models are folders, exported .onnx files, and other programs' weights (.pth and the like)",
+            fix="give the model that it was exported from" if path.suffix in _FOR_OTHERS else "give the folder of a model or of a run",
+        )
     if runtime in EXPORTED:
         return _open_export(fresh_export(path), runtime=runtime, others=())
     on_cpu = device == "cpu" or (device == "auto" and not has_accelerator())
@@ -143,10 +153,12 @@ def _taken_in(path: Path) -> Path | None:
     if not (folder or (path.is_file() and path.suffix in FOREIGN)):
         return None
     from pixloom.importers import import_model
+    from pixloom.importers.foreign import place_of_encoder
     from pixloom.importers.options import FILES
 
     weights = sorted(path.glob("latest_net_G*.pth")) if folder else [path]
-    weights += [each for each in (weights[0].parent / file for file in FILES) if each.is_file()]  # what its options say
+    beside = [place_of_encoder(weights[0]), *(weights[0].parent / file for file in FILES)]  # what belongs to it, and its options
+    weights += [each for each in beside if each.is_file()]
     name = hashlib.sha256("".join(checksum(each) for each in weights).encode()).hexdigest()[:16]
     place = cache_folder() / "imported" / name
     if not (place / "config.json").is_file():

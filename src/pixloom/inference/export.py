@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import glob
 import logging
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixloom.errors import ModelError, first_line, require
-from pixloom.files import new_file
+from pixloom.files import new_file, remove_old_drafts
 from pixloom.inference.choice import find_model, fresh_export, installed, remember
 from pixloom.inference.onnxfile import EXPORT, Dropped, Signature, metadata, read_export
 from pixloom.inference.parity import MOST_DIFFERENCE, Difference, answer, check, compare, flat, made_up, real, seconds_of, sizes_of
@@ -30,8 +28,6 @@ from pixloom.nets.layers import BatchNorm2d, Dropout
 from pixloom.nets.steering import Steer
 
 _MOST_BYTES = 2 * 2**30 - 2**20  # of a file of protocol buffers
-OLD_SECONDS = 3600
-"""The age from which on an unfinished file is taken for abandoned."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def export_onnx(
     path = place_for(out, usual=folder / EXPORT, what="an exported model", overwrite=overwrite)
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, extra="export", purpose="exporting a model")
-    _remove_drafts(path)
+    remove_old_drafts(path)
     sha256 = read_description(folder)[1]
     generator, description = load_model(folder)
     say("exporting the model; this takes a minute ...")
@@ -135,14 +131,6 @@ def measure(folder: Path) -> dict[str, float]:
     seconds = seconds_of({"torch": reference, **agreeing}, inputs[0])
     remember(exported.sha256, seconds)
     return seconds
-
-
-def _remove_drafts(path: Path) -> None:
-    """Those that killed exports to the same place left an hour ago or more."""
-    for draft in path.parent.glob(f".{glob.escape(path.name)}-*{path.suffix}"):
-        with suppress(OSError):
-            if time.time() - draft.stat().st_mtime > OLD_SECONDS:
-                draft.unlink()
 
 
 # --- From the network to the file ----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pixloom.inference.export import Export, as_onnx, bare, with_metadata
 from pixloom.inference.onnxfile import read_export
 from pixloom.inference.parity import Input, answer, compare, real, seconds_of, sizes_of
 from pixloom.inference.place import place_for, quietly
-from pixloom.inference.runtimes import EXPORTED, OnnxRuntime, Runtime, TorchRuntime, feeds
+from pixloom.inference.runtimes import EXPORTED, Runtime, TorchRuntime, feeds
 from pixloom.modelfile import load_model, read_description
 
 INT8 = "model-int8.onnx"
@@ -83,20 +83,15 @@ def export_int8(
     quantised = _quantised(network, rows)
     with new_file(path, what="the model in eight bits") as draft:
         draft.write_bytes(with_metadata(quantised, signature, description, sha256=read_description(folder)[1]))
-        runtime = OnnxRuntime(read_export(draft))
-        differences = {"onnxruntime, int8": compare(runtime, judged, expected)}
-        psnr = differences["onnxruntime, int8"].psnr
-        if psnr < LEAST_PSNR:
-            raise ModelError(
-                "eight bits are too few for this model",
-                why=f"its pictures have {psnr:.1f} dB against the network's own, and {LEAST_PSNR:g} are wanted",
-                fix="calibrate on more pictures, or export in full precision: pixloom export MODEL",
-            )
-    runtimes: dict[str, Runtime] = {"onnxruntime, int8": runtime}
-    for name in installed():
-        if name != "onnxruntime":
-            runtimes[f"{name}, int8"] = EXPORTED[name](read_export(path))
-            differences[f"{name}, int8"] = compare(runtimes[f"{name}, int8"], judged, expected)
+        runtimes: dict[str, Runtime] = {f"{name}, int8": EXPORTED[name](read_export(draft)) for name in installed()}
+        differences = {name: compare(runtime, judged, expected) for name, runtime in runtimes.items()}
+        for name, found in differences.items():
+            if found.psnr < LEAST_PSNR:
+                raise ModelError(
+                    "eight bits are too few for this model",
+                    why=f"its pictures have {found.psnr:.1f} dB against the network's own with {name}, and {LEAST_PSNR:g} are wanted",
+                    fix="calibrate on more pictures, or export in full precision: pixloom export MODEL",
+                )
     seconds = seconds_of({"torch": reference, **runtimes}, judged[0])
     return Export(path, sizes_of(judged), differences, seconds, {}, pictures=len(judged))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pixloom.errors import ImageError, OutputError, require
-from pixloom.files import new_file
+from pixloom.files import new_file, remove_old_drafts
 from pixloom.images import Picture, from_model, to_model, with_channels
 from pixloom.inference.translator import Size, Translator, as_given
 from pixloom.tasks.base import Given
@@ -111,6 +111,7 @@ def translate_video(
         raise OutputError("the video would replace itself", where=target, fix="choose another --out")
     if target.exists() and not overwrite:
         raise OutputError("the file exists already", where=target, fix="choose another --out, or replace it with --overwrite")
+    remove_old_drafts(target)
     flicker, beside = Flicker(), as_given(given)
     with _opened(av, source) as reading, new_file(target, what="the video") as draft:
         picture = next(iter(reading.streams.video), None)

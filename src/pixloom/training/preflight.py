@@ -27,6 +27,7 @@ from pixloom.training.folder import peak_memory_bytes
 from pixloom.training.learner import Learner
 from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, load_examples, with_minutes
 from pixloom.training.schedule import stage_ends, stages
+from pixloom.training.startfrom import check_fits
 from pixloom.training.status import format_bytes, format_clock, format_number, format_seconds
 
 WARM_UP_STEPS, TIMED_STEPS = 2, 3
@@ -94,8 +95,10 @@ def checked(plan: Plan, engine: Engine, *, out: Path) -> tuple[Plan, Cost]:
     """The plan with its length decided, and its cost, printed and found to fit on the disk.
 
     Raises:
+        ModelError: the model to begin with is not of this run's networks.
         OutputError: too little space for the checkpoints.
     """
+    check_fits(plan)
     if engine.is_main:
         print(f"measuring {WARM_UP_STEPS + TIMED_STEPS} steps ...", file=sys.stderr, flush=True)
     cost = measure(plan, engine)

@@ -70,6 +70,8 @@ class RunResult:
         metrics: of the last validation.
         evaluation: the full judgement of the best model at the end.
         preview: the last preview grid: source, output, target.
+        alarms: what rang, as sentences.
+        looks: how often the watchman looked; 0: the run was too short for that.
     """
 
     folder: Path
@@ -80,6 +82,8 @@ class RunResult:
     signal: int | None = None
     evaluation: Evaluation | None = None
     preview: Path | None = None
+    alarms: tuple[str, ...] = ()
+    looks: int = 0
 
 
 class Session:
@@ -197,6 +201,8 @@ class Session:
             signal=signal_number,
             evaluation=evaluation,
             preview=max(self.folder.samples.glob("*.png"), default=None),
+            alarms=tuple(dict.fromkeys(entry["message"] for entry in read(self.folder.history) if entry.get("event") == "alarm")),
+            looks=len(self.signs),
         )
 
     def roll_back(self, progress: Progress, why: str) -> Progress:

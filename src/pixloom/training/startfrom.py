@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -13,10 +13,14 @@ from torch import nn
 from pixloom.config import TaskConfig
 from pixloom.errors import ModelError
 from pixloom.inference.choice import find_model
+from pixloom.methods.base import generator_of
 from pixloom.modelfile import load_model, read_description
 from pixloom.nets.team import acting
 from pixloom.training.learner import Learner
 from pixloom.training.state import list_checkpoints, read_checkpoint
+
+if TYPE_CHECKING:
+    from pixloom.training.plan import Plan
 
 GIVEN_BY_DATA = ("source_channels", "target_channels", "size", "conditions")
 """Options of a generator that follow from the data, with which they must agree."""
@@ -66,6 +70,21 @@ def lineage(model: str | Path) -> dict[str, Any]:
     return {"model": name, "sha256": sha256, "recipe": description.recipe, **imported}
 
 
+def check_fits(plan: Plan) -> None:
+    """Refuse a model whose weights are not of this run's generator, before anything is made.
+
+    Raises:
+        ModelError: they are not, or there is no model.
+    """
+    model = plan.config.training.from_model
+    if model is None:
+        return
+    found, _ = load_model(find_model(Path(model)))
+    with torch.device("meta"):
+        generator = generator_of(plan.config, plan.network_channels)
+    _put(found.state_dict(), acting(generator), where=model, assign=True)
+
+
 def begin_with(learner: Learner, model: str | Path) -> str:
     """Put a model's weights into a learner, the critic's too where its run is at hand; what was done, in words.
 
@@ -80,9 +99,9 @@ def begin_with(learner: Learner, model: str | Path) -> str:
     return f"begun with the generator{' and the critic' if judged else ''} of {model}"
 
 
-def _put(state: Mapping[str, torch.Tensor], network: nn.Module, *, where: str | Path) -> None:
+def _put(state: Mapping[str, torch.Tensor], network: nn.Module, *, where: str | Path, assign: bool = False) -> None:
     try:
-        network.load_state_dict(state, strict=True)
+        network.load_state_dict(state, strict=True, assign=assign)
     except RuntimeError as error:
         lines = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
         raise ModelError(
