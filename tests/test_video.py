@@ -242,3 +242,23 @@ def test_a_file_that_is_still_being_written_waits(tmp_path, monkeypatch):
     worked: list[Job] = []
     watching.watch(lambda: [Job(tmp_path / "a", tmp_path / "b")], lambda jobs: worked.extend(jobs), say=lambda report: None, looks=1)
     assert not worked
+
+
+def test_pictures_and_films_that_come_into_a_folder_are_both_translated(translator, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(watching, "SETTLED", 0.0)
+    place, came = tmp_path / "in", iter(("clip.mp4", "b.png"))
+    place.mkdir()
+
+    def arrive(_: float) -> None:
+        name = next(came, None)
+        if name is None:
+            raise KeyboardInterrupt
+        path = write_clip(place / name) if name == "clip.mp4" else place / name
+        if name != "clip.mp4":
+            Image.new("RGB", (32, 32), "red").save(path)
+        os.utime(path, (time.time() - 9, time.time() - 9))
+
+    monkeypatch.setattr(watching.time, "sleep", arrive)
+    Console(capsys).ok("translate", tmp_path / "model", place, "--out", tmp_path / "out", "--watch", "--runtime", "torch")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.png", "clip.mp4"]
+    assert len(read_clip(tmp_path / "out" / "clip.mp4")[0]) == FRAMES

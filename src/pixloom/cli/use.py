@@ -56,11 +56,12 @@ def translate(
     translator.beside.check([*given, *shown])
     translator.beside.check_stated(shown)
     _check_samples(samples, translator)
-    films, pictures = _films(inputs)
     wishes: dict[str, Any] = {"size": working_size, "seed": seed}
     writing: dict[str, Any] = {"out": out, "keep_alpha": keep_alpha}
 
-    def find(*, replacing: bool) -> list[Any]:
+    def find(pictures: Sequence[str], *, replacing: bool) -> list[Any]:
+        if not pictures:
+            return []
         return find_jobs(
             pictures,
             **writing,
@@ -77,24 +78,47 @@ def translate(
     def work(jobs: list[Any], *, replacing: bool) -> Any:
         return translate_files(translator, jobs, **writing, **wishes, overwrite=replacing, stated=shown, progress=count_bar("translating"))
 
-    jobs = find(replacing=overwrite) if pictures and not watch else []  # before anything is translated, so that mistakes are seen first
-    failed = _translate_films(translator, films, out=out, given={**given, **shown}, overwrite=overwrite, **wishes)
+    def show(films: list[Any], *, replacing: bool) -> int:
+        return _translate_films(translator, films, given={**given, **shown}, overwrite=replacing, **wishes)
+
     if watch:
-        _follow(pictures, lambda: find(replacing=True), lambda due: work(due, replacing=True))
-    elif pictures:
+        _follow(inputs, lambda some: find(some, replacing=True), lambda due: work(due, replacing=True), show=show, out=out)
+        return
+    films, pictures = _films(inputs, out=out)
+    jobs = find(pictures, replacing=overwrite)  # before anything is translated, so that mistakes are seen first
+    failed = show(films, replacing=overwrite)
+    if pictures:
         failed += _say_translated(work(jobs, replacing=overwrite), count=len(jobs), out=out, runtime=opened.name)
     if failed:
         raise typer.Exit(2)
 
 
-def _follow(folders: Sequence[str], find: Callable[[], list[Any]], work: Callable[[list[Any]], Any]) -> None:
-    """Translate what comes into folders, until Ctrl-C."""
+def _follow(
+    folders: Sequence[str],
+    find: Callable[[Sequence[str]], list[Any]],
+    work: Callable[[list[Any]], Any],
+    *,
+    show: Callable[..., int],
+    out: Path,
+) -> None:
+    """Translate what comes into folders, pictures and films, until Ctrl-C."""
+    from pixloom.inference.batch import Report
+    from pixloom.inference.video import is_video
     from pixloom.inference.watching import watch
+
+    def find_all() -> list[Any]:
+        films, others = _films(folders, out=out)
+        return [*films, *find(others)]
+
+    def work_all(due: list[Any]) -> Any:
+        pictures = [job for job in due if not is_video(job.source)]
+        show([job for job in due if is_video(job.source)], replacing=True)
+        return work(pictures) if pictures else Report()
 
     if not folders or not all(Path(text).is_dir() for text in folders):
         raise ConfigError("only folders can be watched", why=f"given: {', '.join(folders)}", fix="name a folder that is there")
     typer.echo(f"watching {', '.join(folders)}; Ctrl-C ends it", err=True)
-    watch(find, work, say=_say_watched, complain=lambda sentence: typer.echo(f"waiting: {sentence}", err=True))
+    watch(find_all, work_all, say=_say_watched, complain=lambda sentence: typer.echo(f"waiting: {sentence}", err=True))
 
 
 def _say_translated(report: Any, *, count: int, out: Path, runtime: str) -> int:
@@ -108,10 +132,15 @@ def _say_translated(report: Any, *, count: int, out: Path, runtime: str) -> int:
     return len(report.failed)
 
 
-def _films(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """The video files among some inputs, those in folders too, and the inputs that are, or hold, something else."""
+def _films(inputs: Sequence[str], *, out: Path) -> tuple[list[Any], list[str]]:
+    """What is to be made of the video files among some inputs, those in folders too, and the inputs that are, or hold, something else.
+
+    Raises:
+        ConfigError: two would have one output.
+    """
     from pixloom.images import list_pictures
-    from pixloom.inference.video import is_video
+    from pixloom.inference.batch import Job
+    from pixloom.inference.video import is_video, place_of
 
     films, others = list[Path](), list[str]()
     for text in inputs:
@@ -121,7 +150,14 @@ def _films(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
         films += own
         if not own or (inside and list_pictures(path)):
             others.append(text)
-    return films, others
+    places: dict[Path, Path] = {}
+    for film in films:
+        other = places.setdefault(place_of(film, out), film)
+        if other != film:
+            raise ConfigError(
+                f"{other} and {film} would have one output", why=str(place_of(film, out)), fix="translate them into two folders"
+            )
+    return [Job(film, place) for place, film in places.items()], others
 
 
 def _say_watched(report: Any) -> None:
@@ -132,25 +168,16 @@ def _say_watched(report: Any) -> None:
         typer.echo(f"error: {error}", err=True)
 
 
-def _translate_films(
-    translator: Any, films: Sequence[Path], *, out: Path, given: Mapping[str, Any], size: Any, seed: int, overwrite: bool
-) -> int:
+def _translate_films(translator: Any, films: Sequence[Any], *, given: Mapping[str, Any], size: Any, seed: int, overwrite: bool) -> int:
     """Translate video files, and say how much they flicker; how many failed."""
     from pixloom.errors import ImageError, OutputError
-    from pixloom.inference.video import place_of, translate_video
+    from pixloom.inference.video import translate_video
 
-    places: dict[Path, Path] = {}
-    for film in films:
-        other = places.setdefault(place_of(film, out), film)
-        if other != film:
-            raise ConfigError(
-                f"{other} and {film} would have one output", why=str(place_of(film, out)), fix="translate them into two folders"
-            )
     failed = 0
-    for film in films:
-        wishes: dict[str, Any] = {"size": size, "seed": seed, "given": given, "overwrite": overwrite}
+    wishes: dict[str, Any] = {"size": size, "seed": seed, "given": given, "overwrite": overwrite}
+    for job in films:
         try:
-            made = translate_video(translator, film, place_of(film, out), progress=count_bar(film.name), **wishes)
+            made = translate_video(translator, job.source, job.out, progress=count_bar(job.source.name), **wishes)
         except (ImageError, OutputError) as error:
             failed += 1
             typer.echo(f"error: {error}", err=True)
@@ -162,7 +189,7 @@ def _translate_films(
         )
         for note in made.notes:
             typer.echo(f"note: {note}", err=True)
-        typer.echo(f"{made.frames} frames of {film} translated into {made.path}{', with its sound' if made.sound else ''}{still}")
+        typer.echo(f"{made.frames} frames of {job.source} translated into {made.path}{', with its sound' if made.sound else ''}{still}")
     return failed
 
 
