@@ -40,9 +40,18 @@ def measured(pictures: Path, model: Path) -> dict[str, Any]:
         "made": made,
         "exit": done.returncode,
         "traceback": "Traceback" in text,
-        "said": {kind: [line.strip() for line in text.splitlines() if kind in line] for kind in BROKEN},
-        "end": [line.strip() for line in text.splitlines() if line.strip()][-4:],
+        "said": {kind: said_of(kind, text) for kind in BROKEN},
+        "end": next((line for line in text.splitlines() if "translated into" in line), ""),
     }
+
+
+def said_of(kind: str, text: str) -> str:
+    """The sentence of the error about a file, and why, where there is one."""
+    for block in re.split(r"(?=^error: )", text, flags=re.MULTILINE):
+        if f"/{kind}\n" in f"{block}\n":
+            why = re.search(r"^ *why: (.*)$", block, flags=re.MULTILINE)
+            return block.splitlines()[0].removeprefix("error: ") + (f": {why[1]}" if why else "")
+    return ""
 
 
 def bytes_of(kind: str, *, size: tuple[int, int] = (40, 30), mode: str = "RGB") -> bytes:

@@ -65,11 +65,14 @@ INTAKE_HEAD = """
 ## Broken pictures
 
 `pixloom translate` on a folder with {good} good pictures and {kinds} kinds of broken files: {made} were translated, the command ended with
-exit code {exit}, and said:
+exit code {exit}, and said, beside *{end}*:
 
 | file | said |
 | --- | --- |
 """
+
+
+NOTHING = "(nothing: it is passed over, for by its name it is no picture that is read, or it is one after all)"
 
 
 def write_page(results: Path, page: Path) -> None:
@@ -133,7 +136,7 @@ def of_film(row: dict[str, Any]) -> str:
 
 def of_intake(row: dict[str, Any]) -> str:
     """What was said of each file."""
-    head = INTAKE_HEAD.format(good=row["good"], kinds=row["kinds"], made=len(row["made"]), exit=row["exit"])
+    head = INTAKE_HEAD.format(good=row["good"], kinds=row["kinds"], made=len(row["made"]), exit=row["exit"], end=row["end"])
     lines = [
         f"| `{kind}` | {' '.join(said).replace('|', '/') or '(nothing: it is no picture by its name)'} |"
         for kind, said in row["said"].items()
