@@ -3,7 +3,7 @@
 import { draw, make, unique } from "./dom.js";
 import { number, quote, say } from "./words.js";
 
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 240, 52, 12, 10, 26];
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 240, 56, 30, 12, 26];
 const MOST_ROWS = 60; // of the table: what there is more of is thinned out
 const DASHES = ["", "6 3", "2 3", "9 3 2 3"]; // colours repeat after eight, dashes tell the rest apart
 
@@ -48,15 +48,19 @@ export class Curves {
   #hidden = new Set();
   #at = null;
 
-  /** @param {string} word key of the title */
-  constructor(word) {
+  /**
+   * @param {string|null} word key of the title
+   * @param {string} [name] the title itself, of a single curve
+   */
+  constructor(word, name = "") {
     const id = unique("curves");
+    this.single = Boolean(name);
     this.svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "curves", "aria-hidden": "true" });
     this.frame = make("div", { class: "curves-frame", tabindex: "0", role: "group", label: "curves.frame" }, this.svg);
     this.values = make("p", { class: "small values", "aria-live": "polite" });
     this.legend = make("fieldset", { class: "legend" });
     this.table = make("div", { class: "table-frame", tabindex: "0", role: "region", label: "curves.table" });
-    this.element = make("section", { class: "curves-box", "aria-labelledby": id }, make("h3", { word, id }), this.frame, this.values, this.legend, make("details", {}, make("summary", { word: "curves.table" }), this.table));
+    this.element = make("section", { class: "curves-box", "aria-labelledby": id }, word ? make("h3", { word, id }) : make("h4", { id }, name), this.frame, this.values, this.legend, make("details", {}, make("summary", { word: "curves.table" }), this.table));
     this.frame.addEventListener("pointermove", (event) => this.#pointed(event));
     this.frame.addEventListener("pointerleave", () => this.#look(null));
     this.frame.addEventListener("keydown", (event) => this.#key(event));
@@ -68,6 +72,7 @@ export class Curves {
     const isNew = [...series.keys()].join("\n") !== [...this.#series.keys()].join("\n");
     this.#series = series;
     this.element.hidden = !series.size;
+    this.legend.hidden = this.single;
     if (isNew) this.#showLegend();
     this.#draw();
     this.#showTable();
@@ -160,6 +165,34 @@ export class Curves {
     const head = make("tr", {}, make("th", { scope: "col", word: "curves.images" }), ...names.map((name) => make("th", { scope: "col" }, name)));
     const body = kept.map((x) => make("tr", {}, make("th", { scope: "row" }, number(x)), ...names.map((name) => make("td", {}, name in rows.get(x) ? number(rows.get(x)[name]) : ""))));
     this.table.replaceChildren(make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)));
+  }
+}
+
+/** One small diagram for each of several series, whose scales have nothing in common. */
+export class Multiples {
+  #parts = new Map();
+
+  /** @param {string} word key of the title */
+  constructor(word) {
+    this.grid = make("div", { class: "multiples" });
+    this.element = make("section", { class: "multiples-box", hidden: true }, make("h3", { word }), this.grid);
+  }
+
+  /** Draw series by name. */
+  show(series) {
+    this.element.hidden = !series.size;
+    for (const [name, curves] of this.#parts) {
+      if (series.has(name)) continue;
+      curves.element.remove();
+      this.#parts.delete(name);
+    }
+    for (const [name, points] of series) {
+      if (!this.#parts.has(name)) {
+        this.#parts.set(name, new Curves(null, name));
+        this.grid.append(this.#parts.get(name).element);
+      }
+      this.#parts.get(name).show(new Map([[name, points]]));
+    }
   }
 }
 

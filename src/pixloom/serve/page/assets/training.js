@@ -1,13 +1,13 @@
 /** Runs of trainings: how far they are, their curves, what became of the preview, and what the watchman says. Live by asking again. */
 
-import { Curves, seriesOf } from "./curves.js";
+import { Curves, Multiples, seriesOf } from "./curves.js";
 import { icon, iconButton, make, unique } from "./dom.js";
 import { failureInWords } from "./failing.js";
 import { asFailure } from "./failure.js";
 import { duration, number, say } from "./words.js";
 
 const EVERY = 3000; // milliseconds
-const KINDS = ["losses", "signs", "validation"];
+const KINDS = ["validation", "losses", "signs"];
 
 export class Training {
   #run = null;
@@ -26,7 +26,7 @@ export class Training {
     this.none = make("p", { class: "hint", hidden: true, word: "training.none" });
     this.alarms = make("div", { class: "alarms" });
     this.metrics = make("dl", { class: "metrics" });
-    this.curves = Object.fromEntries(KINDS.map((kind) => [kind, new Curves(`training.${kind}`)]));
+    this.curves = { validation: new Multiples("training.validation"), losses: new Curves("training.losses"), signs: new Multiples("training.signs") };
     this.element = make("section", { class: "training", hidden: true }, make("h2", { word: "training.title" }), this.failure, this.none, this.head, this.metrics, this.alarms, this.#timeline(), ...KINDS.map((kind) => this.curves[kind].element));
   }
 

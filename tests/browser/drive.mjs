@@ -1,0 +1,12 @@
+/** Run one scenario: node drive.mjs SCENARIO URL FOLDER. Prints what it returns, or what went wrong. */
+
+import * as scenarios from "./scenarios.mjs";
+
+const [name, url, shots] = process.argv.slice(2);
+try {
+  console.log(JSON.stringify(await scenarios[name]({ url, shots })));
+  process.exit(0);
+} catch (error) {
+  console.error(error.stack);
+  process.exit(1);
+}
