@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: setup demo test check docs bench clean
+.PHONY: setup demo test test-page check docs bench clean
 
 setup: $(VENV)/.installed
 
@@ -24,6 +24,9 @@ demo: setup  ## train on real microscopy and show what came of it
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-page: setup  ## click through the page in headless Chromium (needs node, chromium and some npm packages, see CONTRIBUTING.md)
+	$(BIN)/python -m pytest tests/browser
 
 check: setup
 	$(BIN)/ruff format --check .

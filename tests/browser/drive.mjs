@@ -4,8 +4,8 @@ import * as scenarios from "./scenarios.mjs";
 
 const [name, url, shots] = process.argv.slice(2);
 try {
-  console.log(JSON.stringify(await scenarios[name]({ url, shots })));
-  process.exit(0);
+  const found = JSON.stringify(await scenarios[name]({ url, shots }));
+  process.stdout.write(found, () => process.exit(0)); // a pipe takes it in pieces
 } catch (error) {
   console.error(error.stack);
   process.exit(1);

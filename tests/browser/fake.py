@@ -53,7 +53,12 @@ ATTRIBUTES = [
     {"name": "blond hair", "low": 0, "high": 1, "default": None, "exclusive": 0},
 ]
 MODELS = [
-    model("streets", task="synthesize", answers=True, source={"kind": "labels", "channels": 3, "classes": CLASSES, "background": [110, 170, 230]}),
+    model(
+        "streets",
+        task="synthesize",
+        answers=True,
+        source={"kind": "labels", "channels": 3, "classes": CLASSES, "background": [110, 170, 230]},
+    ),
     model("photos", strength=True, answers=True, directions=[{"id": "forward", "title": "A to B"}, {"id": "back", "title": "B to A"}]),
     model("colours", task="colorize", takes=["hints"]),
     model("holes", task="inpaint", wants=["mask"]),
@@ -122,6 +127,11 @@ class Fake(ThreadingHTTPServer):
         self.deleted: list[str] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def stop(self) -> None:
+        """Answer no more."""
+        self.shutdown()
+        self.server_close()
+
     @property
     def url(self) -> str:
         """Where it is."""
@@ -141,7 +151,12 @@ class Handler(BaseHTTPRequestHandler):
         """Send it with the headers of the contract."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
-        common = {"Content-Type": kind, "Content-Length": str(len(data)), "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+        common = {
+            "Content-Type": kind,
+            "Content-Length": str(len(data)),
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+        }
         policy = {} if self.server.folder else {"Content-Security-Policy": POLICY, "Cross-Origin-Opener-Policy": "same-origin"}
         for name, value in {**common, **policy, **{key.replace("_", "-"): text for key, text in headers.items()}}.items():
             self.send_header(name, value)
@@ -200,11 +215,22 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(job["pictures"][int(parts[1])], kind="image/png", Content_Disposition="attachment")
         age = (time.time() - job["since"]) / job["takes"]
         state = "running" if age < 1 else "failed" if job["fails"] else "done"
-        error = {"code": "cannot-do", "what": "this picture cannot be translated", "where": None, "why": "it has 13 rows", "fix": "give another"}
-        return self.answer(
-            {"id": job["id"], "model": job["model"], "state": state, "position": None, "progress": min(1, age), "results": len(job["pictures"]),
-             "width": 1, "height": 1, "milliseconds": 42.0, "notes": [], "error": error if state == "failed" else None}
-        )  # fmt: skip
+        error = {
+            "code": "cannot-do",
+            "what": "this picture cannot be translated",
+            "where": None,
+            "why": "it has 13 rows",
+            "fix": "give another",
+        }
+        known = {"id": job["id"], "model": job["model"], "state": state, "position": None, "progress": min(1, age), "notes": []}
+        known |= {
+            "width": 1,
+            "height": 1,
+            "milliseconds": 42.0,
+            "results": len(job["pictures"]),
+            "error": error if state == "failed" else None,
+        }
+        return self.answer(known)
 
     def do_POST(self) -> None:
         """A picture to be translated."""
@@ -225,7 +251,14 @@ class Handler(BaseHTTPRequestHandler):
         name = f"job{next(self.server.numbers)}"
         takes = {14: 20.0}.get(source.width, 0.15)
         pictures = [made] * int(given.get("samples", 1))
-        self.server.jobs[name] = {"id": name, "model": parts[2], "since": time.time(), "takes": takes, "fails": source.width == 13, "pictures": pictures}
+        self.server.jobs[name] = {
+            "id": name,
+            "model": parts[2],
+            "since": time.time(),
+            "takes": takes,
+            "fails": source.width == 13,
+            "pictures": pictures,
+        }
         return self.answer({"id": name, "state": "queued", "position": 1, "progress": 0.0}, status=202)
 
     def do_DELETE(self) -> None:

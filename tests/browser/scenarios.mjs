@@ -392,3 +392,62 @@ export async function views({ url, shots }) {
   ensure(!found.length, found.join("\n"));
   return {};
 }
+
+/** A static folder: the browser computes by itself. Returns its answers to be compared with Python's. */
+export async function web({ url, shots }) {
+  const at = await open(url);
+  const { page, requests } = at;
+  ensure((await page.evaluate(() => document.body.dataset.backend)) === "local", "no server");
+  ensure((await count(page, '[data-view="training"]')) === 0, "no trainings");
+  const map = (width, height) => picture(width, height, (x, y) => ((x - width / 2) ** 2 + (y - height / 3) ** 2 < (width / 5) ** 2 || x < width / 8 ? [255, 255, 255] : [0, 0, 0]));
+  const smooth = picture(150, 110, (x, y) => [127 + 120 * Math.sin(x / 9), 127 + 120 * Math.cos(y / 7), 255 - x].map(Math.round));
+  const sources = { map: map(64, 64), large: map(150, 110), smooth };
+  const answers = {};
+  for (const [place, [name, bytes]] of Object.entries(sources).entries()) {
+    await give(page, file(`${name}.png`, bytes));
+    await done(page, place + 1);
+    answers[name] = { source: bytes.toString("base64"), made: (await download(page, () => page.locator('.viewer [data-act="save"]').click())).bytes.toString("base64") };
+  }
+  const model = await page.locator(".card .state").first().innerText();
+  await page.locator('[data-view="paint"]').click();
+  const box = await page.locator(".easel").boundingBox();
+  await page.locator(".brush label").nth(1).click();
+  const times = [];
+  for (const [x, y] of [[0.3, 0.3], [0.6, 0.6], [0.7, 0.25], [0.2, 0.7], [0.45, 0.8]]) {
+    await page.mouse.move(box.x + x * box.width, box.y + y * box.height);
+    await page.mouse.down();
+    await page.mouse.move(box.x + (x + 0.08) * box.width, box.y + (y + 0.04) * box.height, { steps: 5 });
+    await page.mouse.up();
+    await page.waitForFunction(() => document.querySelector(".paint-view").dataset.milliseconds);
+    times.push(Number(await page.evaluate(() => document.querySelector(".paint-view").dataset.milliseconds)));
+    await page.evaluate(() => delete document.querySelector(".paint-view").dataset.milliseconds);
+  }
+  await page.screenshot({ path: join(shots, "web.png"), fullPage: true });
+  const found = await axe(page, "web");
+  ensure(!found.length, found.join("\n"));
+  return end(at, { answers, model, milliseconds: times, requests: requests.filter((one) => !one.startsWith("blob:")).map((one) => new URL(one).pathname) });
+}
+
+/** The page's arithmetic on its own, to be compared with Python's. */
+export async function arithmetic({ url }) {
+  const at = await open(url);
+  const result = await at.page.evaluate(async () => {
+    const at = (name) => import(new URL(`assets/${name}.js`, document.baseURI).href);
+    const [{ bicubic, nearest, padded, workingSize }, { drawKept, drawNoise }, { fromLab, toLab }] = await Promise.all(["resample", "noise", "lab"].map(at));
+    const [from, sizes] = [{ width: 37, height: 29 }, [[64, 64], [16, 20], [37, 50], [80, 29]]];
+    const plane = Uint8Array.from({ length: 37 * 29 }, (_, place) => (place * 7919 + (place % 11) * 31) & 255);
+    const floats = Float32Array.from(plane, (value) => value / 255);
+    const resized = sizes.map(([width, height]) => ({ width, height, bytes: [...bicubic(plane, from, { width, height })], floats: [...bicubic(floats, from, { width, height })], nearest: [...nearest(plane, from, { width, height })] }));
+    const kept = [...drawKept({ channels: 3, probability: 0.5 }, { seed: 12345, number: 2, height: 5, width: 7 })];
+    const noise = drawNoise(7, 20000);
+    const mean = noise.reduce((sum, value) => sum + value, 0) / noise.length;
+    const variance = noise.reduce((sum, value) => sum + (value - mean) ** 2, 0) / noise.length;
+    const colors = [[0.1, 0.5, 0.9], [1, 0, 0], [0.2, 0.2, 0.2]];
+    const working = [[481, 321], [1000, 1], [50, 50], [333, 100]].map(([width, height]) => workingSize({ width, height }, { side: 128, multiple: 32, squares: 16 }));
+    return {
+      plane: [...plane], resized, kept, mean, variance, same: drawNoise(7, 3).join() === drawNoise(7, 3).join() && drawNoise(7, 3).join() !== drawNoise(8, 3).join(),
+      lab: colors.map(toLab), rgb: [[50, 120, -120], [70, 20, 30]].map(fromLab), padded: [...padded(floats.slice(0, 6), { width: 3, height: 2 }, { width: 5, height: 3 })], working,
+    };
+  });
+  return end(at, result);
+}

@@ -258,18 +258,22 @@ def export(
         str,
         typer.Option(
             help="onnx; int8 (ONNX in eight bits, calibrated on pictures); program (torch.export); litert (TensorFlow Lite); "
+            "web (a folder with a page that translates in the browser, without a server); "
             "junyanz (latest_net_G.pth as pytorch-CycleGAN-and-pix2pix loads it)."
         ),
     ] = "onnx",
     pictures: Annotated[
         Path | None, typer.Option(help="Sources to compare on, and to calibrate eight bits with; else the held-out ones of its run.")
     ] = None,
+    runtime_files: Annotated[
+        Path | None, typer.Option(help="For web: the folder of the npm package onnxruntime-web; else the one installed in this folder.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a model as one file for other runtimes, check it against torch on pictures, and measure what it takes here."""
     from pixloom.cli import use
 
-    use.export(model, out=out, file_format=format, pictures=pictures, overwrite=overwrite)
+    use.export(model, out=out, file_format=format, pictures=pictures, runtime_files=runtime_files, overwrite=overwrite)
 
 
 @app.command()

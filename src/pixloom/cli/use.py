@@ -274,15 +274,22 @@ def import_(
     typer.echo(f"wrote {found.folder}; use it: pixloom translate {found.folder} PICTURES --out FOLDER")
 
 
-def export(model: Path, *, out: Path | None, file_format: str, pictures: Path | None, overwrite: bool) -> None:
+def export(model: Path, *, out: Path | None, file_format: str, pictures: Path | None, runtime_files: Path | None, overwrite: bool) -> None:
     """Export a model and say how far and how fast its translations are."""
     from pixloom.errors import nearest
     from pixloom.importers.back import FORMATS
     from pixloom.inference.choice import find_model, is_exported, is_measured
 
-    known = ("onnx", "int8", "program", "litert", *FORMATS)
+    known = ("onnx", "int8", "program", "litert", "web", *FORMATS)
     if file_format not in known:
         raise ConfigError(f"there is no format '{file_format}'", fix=nearest(file_format, known))
+    if runtime_files is not None and file_format != "web":
+        raise ConfigError(
+            "--runtime-files would have no effect", why=f"the format is {file_format}", fix="leave it out, or give --format web"
+        )
+    if file_format == "web":
+        _export_web(model, out=out, runtime_files=runtime_files, pictures=pictures, overwrite=overwrite)
+        return
     folder = find_model(model)
     if file_format in FORMATS:
         _export_peer(folder, out=out, overwrite=overwrite)
@@ -340,6 +347,19 @@ def _print_export(exported: Any) -> None:
             f"pictures of a single colour differ by up to {flat:.1e}: of those this network makes little but rounding, in torch as well"
         )
     _print_seconds(exported.seconds, what=f"a picture of {exported.sizes[0][1]} x {exported.sizes[0][0]} pixels")
+
+
+def _export_web(model: Path, *, out: Path | None, runtime_files: Path | None, pictures: Path | None, overwrite: bool) -> None:
+    from pixloom.inference.web import export_web
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    made = export_web(model, out=out, runtime_files=runtime_files, pictures=pictures, overwrite=overwrite, say=say)
+    for name in made.left_out:
+        typer.echo(f"note: the page takes no {name}: a browser cannot prepare it", err=True)
+    typer.echo(f"wrote {made.folder} ({made.bytes / 2**20:.1f} MiB; computes with {' or '.join(made.runtimes)})")
+    typer.echo(f"any web server can hand it out; to see it here: python -m http.server --directory {made.folder}")
 
 
 def _export_peer(model: Path, *, out: Path | None, overwrite: bool) -> None:

@@ -92,11 +92,11 @@ async function furnish(main, source) {
       views.training.side.hidden = name !== "training";
       views.training.active = name === "training";
     }
-    panels.forEach((panel) => (panel.hidden = name === "training"));
+    for (const panel of panels) panel.classList.toggle("elsewhere", name === "training");
     if (name === "paint") views.paint.offer(views.paint.wanted());
   });
-  if (about.version) aside.append(make("p", { class: "small version" }, `Pixloom ${about.version}`));
-  else aside.append(make("p", { class: "small version", word: "app.local" }));
+  const version = about.version ? make("p", {}, `Pixloom ${about.version}`) : make("p", { word: "app.local" });
+  document.querySelector(".shell").after(make("footer", { class: "small version" }, version));
 }
 
 /** Chooser and controls, and the views that translate. */
@@ -112,11 +112,14 @@ function useModels({ main, aside, source, models, views }) {
   views.translate = new Translate({ jobs, controls, model, onRestore });
   views.paint = new Paint({ backend: source, jobs, controls });
   views.paint.wanted = model;
-  aside.append(choosing.element, make("section", { class: "panel" }, controls.element));
+  const isWide = matchMedia("(min-width: 60rem)").matches; // narrow, settings would stand before what they are for
+  const settings = make("details", { class: "panel", open: isWide }, make("summary", { word: "controls.title" }), controls.element);
+  aside.append(choosing.element, settings);
   main.append(views.translate.element, views.paint.element);
   const offer = () => {
     choosing.show();
     controls.offer(choosing.model);
+    settings.hidden = controls.isEmpty;
     views.translate.offer(choosing.model);
     if (!views.paint.element.hidden) views.paint.offer(choosing.model);
   };

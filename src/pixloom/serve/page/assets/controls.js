@@ -41,7 +41,8 @@ export class Controls extends EventTarget {
       model.source.kind === "picture" && model.magnification === 1 && this.#check("keep_alpha"),
       model.target.kind === "labels" && this.#check("index"),
     ];
-    this.element.replaceChildren(make("h2", { word: "controls.title" }), ...parts.filter(Boolean));
+    this.element.replaceChildren(...parts.filter(Boolean));
+    this.isEmpty = !this.element.children.length;
   }
 
   /** The settings that differ from what the server takes by default, and pictures beside the source. */

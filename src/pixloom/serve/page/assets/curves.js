@@ -3,7 +3,7 @@
 import { draw, make, unique } from "./dom.js";
 import { number, quote, say } from "./words.js";
 
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 240, 56, 30, 12, 26];
+const [LEFT, RIGHT, TOP, BOTTOM] = [52, 26, 12, 26];
 const MOST_ROWS = 60; // of the table: what there is more of is thinned out
 const DASHES = ["", "6 3", "2 3", "9 3 2 3"]; // colours repeat after eight, dashes tell the rest apart
 
@@ -55,7 +55,8 @@ export class Curves {
   constructor(word, name = "") {
     const id = unique("curves");
     this.single = Boolean(name);
-    this.svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "curves", "aria-hidden": "true" });
+    [this.width, this.height] = this.single ? [320, 150] : [640, 240];
+    this.svg = draw("svg", { viewBox: `0 0 ${this.width} ${this.height}`, class: "curves", "aria-hidden": "true" });
     this.frame = make("div", { class: "curves-frame", tabindex: "0", role: "group", label: "curves.frame" }, this.svg);
     this.values = make("p", { class: "small values", "aria-live": "polite" });
     this.legend = make("fieldset", { class: "legend" });
@@ -104,7 +105,7 @@ export class Curves {
     if (x0 === x1) [x0, x1] = [x0 - 1, x1 + 1];
     const margin = (y1 - y0) * 0.05 || Math.abs(y1) * 0.1 || 1;
     [y0, y1] = [y0 - margin, y1 + margin];
-    return { x0, x1, y0, y1, x: (value) => LEFT + ((value - x0) / (x1 - x0)) * (WIDTH - LEFT - RIGHT), y: (value) => TOP + ((y1 - value) / (y1 - y0)) * (HEIGHT - TOP - BOTTOM) };
+    return { x0, x1, y0, y1, x: (value) => LEFT + ((value - x0) / (x1 - x0)) * (this.width - LEFT - RIGHT), y: (value) => TOP + ((y1 - value) / (y1 - y0)) * (this.height - TOP - BOTTOM) };
   }
 
   #draw() {
@@ -114,8 +115,8 @@ export class Curves {
       label.textContent = number(value);
       return label;
     };
-    const across = ticks(scale.y0, scale.y1, 4).flatMap((value) => [draw("path", { class: "grid", d: `M${LEFT} ${scale.y(value)}H${WIDTH - RIGHT}` }), text(LEFT - 6, scale.y(value) + 4, "end", value)]);
-    const down = ticks(scale.x0, scale.x1, 5).map((value) => text(scale.x(value), HEIGHT - 6, "middle", value));
+    const across = ticks(scale.y0, scale.y1, this.single ? 3 : 4).flatMap((value) => [draw("path", { class: "grid", d: `M${LEFT} ${scale.y(value)}H${this.width - RIGHT}` }), text(LEFT - 6, scale.y(value) + 4, "end", value)]);
+    const down = ticks(scale.x0, scale.x1, this.single ? 3 : 8).map((value) => text(scale.x(value), this.height - 6, "middle", value));
     const lines = this.#shown.map(({ points, place }) => draw("path", { class: "line", ...style(place), d: points.map(([x, y], at) => `${at ? "L" : "M"}${scale.x(x).toFixed(1)} ${scale.y(y).toFixed(1)}`).join("") }));
     const dots = this.#shown.filter(({ points }) => points.length === 1).map(({ points: [[x, y]], place }) => draw("circle", { class: style(place).class, cx: scale.x(x), cy: scale.y(y), r: 3 }));
     this.cross = draw("path", { class: "cross", d: "" });
@@ -125,9 +126,9 @@ export class Curves {
 
   #pointed(event) {
     const box = this.svg.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * WIDTH;
+    const x = ((event.clientX - box.left) / box.width) * this.width;
     const { x0, x1 } = this.scale;
-    this.#look(x0 + ((x - LEFT) / (WIDTH - LEFT - RIGHT)) * (x1 - x0));
+    this.#look(x0 + ((x - LEFT) / (this.width - LEFT - RIGHT)) * (x1 - x0));
   }
 
   #key(event) {
@@ -151,7 +152,7 @@ export class Curves {
     if (!found.length) return;
     const at = found.map(({ point }) => point[0]).reduce((best, x) => (Math.abs(x - images) < Math.abs(best - images) ? x : best));
     this.#at = at;
-    this.cross.setAttribute("d", `M${this.scale.x(at)} ${TOP}V${HEIGHT - BOTTOM}`);
+    this.cross.setAttribute("d", `M${this.scale.x(at)} ${TOP}V${this.height - BOTTOM}`);
     say(this.values, "curves.at", { images: at, values: found.map(({ name, point }) => `${name} ${number(point[1])}`).join(" · ") });
   }
 

@@ -11,7 +11,7 @@ import { known, say } from "./words.js";
 export function failureInWords(failure) {
   const parts = ["what", "where", "why", "fix"].map((part) => {
     const key = `error.${failure.code}.${part}`;
-    const own = known(key) ? make("span", { word: key }) : failure[part] ? make("span", {}, String(failure[part])) : null;
+    const own = known(key) ? make("span", { word: [key, { [part]: failure[part] ?? "" }] }) : failure[part] ? make("span", {}, String(failure[part])) : null;
     if (!own) return null;
     if (part === "what") return make("p", { class: "what" }, own);
     const title = make("span", { class: "part" });

@@ -134,6 +134,7 @@ export class Paint {
     const { model } = this;
     try {
       const { parameters, files } = this.controls.values;
+      delete parameters.samples; // one answer is shown
       const source = await this.painter.picture();
       const request = { source, files, parameters };
       const report = (news) => say(this.state, `state.${news.state}`, { seconds: news.seconds ?? 0, model: model.title });
