@@ -451,3 +451,22 @@ export async function arithmetic({ url }) {
   });
   return end(at, result);
 }
+
+/** What the browser makes of some pictures with some settings: a list of { source, parameters, files } as base64. */
+export async function answers({ url, wishes }) {
+  const at = await open(url);
+  const made = await at.page.evaluate(async (list) => {
+    const { Local } = await import(new URL("assets/local.js", document.baseURI).href);
+    const local = new Local(await (await fetch("model.json")).json());
+    const blob = (text) => new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], { type: "image/png" });
+    const found = [];
+    for (const { source, parameters, files } of list) {
+      const given = Object.fromEntries(Object.entries(files ?? {}).map(([name, text]) => [name, blob(text)]));
+      const answer = await local.run(local.model, { source: blob(source), files: given, parameters }, { report() {} });
+      const bytes = new Uint8Array(await answer.pictures.at(-1).arrayBuffer());
+      found.push(btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")));
+    }
+    return found;
+  }, wishes);
+  return end(at, made);
+}
