@@ -93,11 +93,17 @@ def test_a_face_offers_the_conditions_of_the_model():
     ]
     assert (face["text"], face["reference"], face["image"]) == (True, True, {"channels": 1})
     assert face["map"]["classes"][1] == {"id": 1, "name": "house", "color": [150, 110, 90]}
-    assert face["needs"] == []
-    assert face_of(described("pair", conditions=["label", "style"], dropout=0))["needs"] == ["label", "reference"]
-    assert face_of(described("edit"))["needs"] == ["label"]
+    assert face["needed"] == []
+    assert face_of(described("pair", conditions=["label", "style"], dropout=0))["needed"] == ["label", "style"]
+    assert face_of(described("pair"), title="edges2cats")["source"] == {
+        "kind": "edges",
+        "channels": 3,
+        "classes": [],
+        "background": [255, 255, 255],
+    }
+    assert face_of(described("edit"))["needed"] == ["label"]
     assert face_of(described("stylize"))["label"]["default"] == "cat"
-    assert face_of(described("stylize"))["needs"] == []
+    assert face_of(described("stylize"))["needed"] == []
     assert face_of(described("stylize"), back=True)["directions"] == [
         {"id": "forward", "title": "dog to cat"},
         {"id": "back", "title": "cat to dog"},

@@ -42,7 +42,7 @@ def model(name: str, **more: Any) -> dict[str, Any]:
     source = {"kind": "picture", "channels": 3, "classes": [], "background": [255, 255, 255]}
     target = {"kind": "picture", "channels": 3, "classes": []}
     plain: dict[str, Any] = {"id": name, "title": name, "task": "pair", "summary": "a model of the tests", "size": 64, "native": False}
-    plain |= {"source": source, "target": target, "wants": [], "takes": [], "needs": [], "magnification": 1, "strength": False}
+    plain |= {"source": source, "target": target, "wants": [], "takes": [], "needed": [], "magnification": 1, "strength": False}
     plain |= {"answers": False, "reference": False, "text": False, "label": None, "attributes": [], "map": None, "image": None}
     return plain | {"directions": [{"id": "forward", "title": "A to B"}]} | more
 
@@ -63,7 +63,7 @@ MODELS = [
     model("colours", task="colorize", takes=["hints"]),
     model("holes", task="inpaint", wants=["mask"]),
     model("segments", task="segment", target={"kind": "labels", "channels": 3, "classes": CLASSES}),
-    model("faces", task="edit", needs=["label"], label={"names": ["cat", "dog"], "given": "one", "default": None}, attributes=ATTRIBUTES),
+    model("faces", task="edit", needed=["label"], label={"names": ["cat", "dog"], "given": "one", "default": None}, attributes=ATTRIBUTES),
     model("beside", text=True, reference=True, map={"classes": CLASSES}, image={"channels": 1}),
 ]
 

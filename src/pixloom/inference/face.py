@@ -18,16 +18,17 @@ Face = dict[str, Any]
 WHITE, BLACK = [255, 255, 255], [0, 0, 0]
 
 
-def face_of(description: ModelDescription, *, back: bool = False) -> Face:
+def face_of(description: ModelDescription, *, title: str = "", back: bool = False) -> Face:
     """A model as a page sees it.
 
     Args:
         description: of the model.
+        title: of the model; with the name of its data all that says whether its sources are drawings.
         back: whether a model that translates back is at hand.
 
     Returns:
         A tree of JSON: what is given (``source``, ``wants``, ``takes``, the conditions), what comes out (``target``), and which controls
-        mean something. ``needs`` names the conditions without which nothing is translated.
+        mean something. ``needed`` names the conditions without which nothing is translated.
     """
     task = build_task(description.task)
     conditions = build_conditions(description.conditions, dropout=description.condition_dropout)
@@ -37,11 +38,11 @@ def face_of(description: ModelDescription, *, back: bool = False) -> Face:
         "summary": _summary(task, description),
         "size": description.size,
         "native": task.native,
-        "source": _source(task, int(options["source_channels"])),
+        "source": _source(task, int(options["source_channels"]), is_drawn=_is_drawn(description, title)),
         "target": _target(task, int(options["target_channels"])),
         "wants": list(task.takes),
         "takes": list(task.optional),
-        "needs": _needs(task, conditions),
+        "needed": _needed(task, conditions),
         "magnification": task.magnification,
         "strength": has_strength(task, options),
         "answers": bool(options.get("noise_channels") or description.inference.dropout),
@@ -68,13 +69,21 @@ def _summary(task: Task, description: ModelDescription) -> str:
     return f"{sentence}: {origin} to {to}" if to and origin else sentence
 
 
-def _source(task: Task, network: int) -> dict[str, Any]:
+def _source(task: Task, network: int, *, is_drawn: bool) -> dict[str, Any]:
     if task.source_is_labels:
         classes: Classes = task.vocabulary  # type: ignore[attr-defined]
-        listed = _classes(classes)
-        return {"kind": "labels", "channels": 3, "classes": listed, "background": listed[0]["color"]}
+        commonest = max(classes.kept, key=lambda label: label.share)
+        return {"kind": "labels", "channels": 3, "classes": _classes(classes), "background": list(commonest.colour)}
     channels = task.source_channels(3, network)
-    return {"kind": "picture", "channels": channels, "classes": [], "background": BLACK if channels == 1 else WHITE}
+    background = WHITE if is_drawn or channels != 1 else BLACK  # masks lie on black
+    return {"kind": "edges" if is_drawn else "picture", "channels": channels, "classes": [], "background": background}
+
+
+def _is_drawn(description: ModelDescription, title: str) -> bool:
+    """Whether sources are drawings, as far as names say: nothing else in a model does."""
+    data = description.facts.get("data")
+    words = f"{title} {data.get('name', '') if isinstance(data, dict) else ''}".casefold()
+    return description.task.name == "pair" and any(word in words for word in ("edge", "sketch", "drawing"))
 
 
 def _target(task: Task, network: int) -> dict[str, Any]:
@@ -88,13 +97,13 @@ def _classes(classes: Classes) -> list[dict[str, Any]]:
     return [{"id": values[label.name], "name": label.name, "color": list(label.colour)} for label in classes.kept]
 
 
-def _needs(task: Task, conditions: Conditions) -> list[str]:
+def _needed(task: Task, conditions: Conditions) -> list[str]:
     """Conditions that must be given; where any of several will do, the first."""
     shown = task.wanted()
     always = [name for name in conditions.names if name not in conditions.optional and name not in shown]
     if task.between and not shown and not always:
         always = list(conditions.names[:1])
-    return ["reference" if name == "style" else name for name in always]
+    return always
 
 
 def _label(task: Task, conditions: Conditions) -> dict[str, Any] | None:

@@ -95,7 +95,12 @@ def export_web(
         names = copy_runtime(runtime, draft / RUNTIME)
         _copy_page(draft)
         name = title or Path(model).resolve().name
-        tree = {"id": "model", "title": name, **face_for_web(description), "onnx": recipe_of(description, signature, runtimes=names)}
+        tree = {
+            "id": "model",
+            "title": name,
+            **face_for_web(description, title=name),
+            "onnx": recipe_of(description, signature, runtimes=names),
+        }
         (draft / MODEL).write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (draft / CARD).write_text(model_card(description).partition("\n---\n")[2].lstrip(), encoding="utf-8")
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
@@ -143,9 +148,9 @@ def _unknown_steps(description: ModelDescription) -> str | None:
     return None
 
 
-def face_for_web(description: ModelDescription) -> Face:
+def face_for_web(description: ModelDescription, *, title: str = "") -> Face:
     """The face of a model without what the page cannot do by itself."""
-    face = face_of(description)
+    face = face_of(description, title=title)
     return {**face, "reference": False, "text": False, "map": None, "image": None}
 
 

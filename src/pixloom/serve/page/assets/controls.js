@@ -66,7 +66,9 @@ export class Controls extends EventTarget {
   /** What is still missing before anything can be translated, or null. */
   get missing() {
     const { parameters, files } = this.values;
-    return (this.model.needs ?? []).find((name) => !(name in parameters) && !(name in files)) ?? null;
+    const needed = this.model.needed.map((name) => (name === "style" ? "reference" : name));
+    // A label that is chosen already is not among the parameters where it is what the model does anyhow.
+    return needed.find((name) => !(name in parameters) && !(name in files) && !(name === "label" && this.model.label.default)) ?? null;
   }
 
   #row(name, { get, set }) {
@@ -81,7 +83,7 @@ export class Controls extends EventTarget {
   }
 
   #label(model) {
-    const needed = (model.needs ?? []).includes("label");
+    const needed = model.needed.includes("label");
     const plain = model.label.default ?? (needed ? model.label.names[0] : "");
     const none = needed || model.label.default ? [] : [make("option", { value: "", word: "controls.any" })];
     const select = make("select", {}, ...none, ...model.label.names.map((name) => make("option", { value: name }, name)));
