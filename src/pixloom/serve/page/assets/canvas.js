@@ -43,10 +43,11 @@ export class Painter extends EventTarget {
 
   /**
    * Begin with an empty canvas.
-   * @param {{width: number, height: number, brushes: {name?: string, word?: string, color: number[]}[], background: number[]|null}} what
-   * its size in pixels, the brushes, and what it is filled with; null: transparent
+   * @param {{width: number, height: number, brushes: {name?: string, word?: string, color: number[]}[], background: number[]|null, free?: boolean}} what
+   * its size in pixels, the brushes, whether any other colour may be chosen, and what it is filled with; null: transparent
    */
-  start({ width, height, brushes, background }) {
+  start({ width, height, brushes, background, free = true }) {
+    this.free = free;
     this.colors = brushes;
     this.background = this.kind === "mask" || this.kind === "hints" ? 0 : packed(background);
     this.grid = blank(width, height, this.background);
@@ -190,7 +191,7 @@ export class Painter extends EventTarget {
       return make("span", { class: "brush" }, input, make("label", { for: input.id }, swatch, name, place < 9 ? make("kbd", { "aria-hidden": "true" }, String(place + 1)) : null));
     });
     const legend = make("legend", { class: "visually-hidden", word: "canvas.brushes" });
-    const free = this.kind === "picture" || this.kind === "hints" ? [this.#freeColor()] : [];
+    const free = this.free && (this.kind === "picture" || this.kind === "hints") ? [this.#freeColor()] : [];
     this.brushes.hidden = this.kind === "mask";
     this.brushes.replaceChildren(make("fieldset", { class: "brush-list" }, legend, ...buttons), ...free);
     this.brush = chosen;

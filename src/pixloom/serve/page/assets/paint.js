@@ -72,7 +72,7 @@ export class Paint {
     const [across, down] = SHAPES[this.shape.value];
     const short = Math.min(across, down);
     const background = model.source.kind === "labels" ? model.source.background : this.#groundColor();
-    this.painter.start({ width: Math.round((unit * across) / short), height: Math.round((unit * down) / short), brushes: brushesOf(model), background });
+    this.painter.start({ width: Math.round((unit * across) / short), height: Math.round((unit * down) / short), brushes: brushesOf(model), background, free: brushesOf(model).length > GREYS.length });
     this.#clearResult();
   }
 

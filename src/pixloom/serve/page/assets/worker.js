@@ -7,6 +7,7 @@ let model = null;
 let runtime = null;
 let session = null;
 let device = null;
+let home = null;
 
 onmessage = async ({ data: { id, act, ...message } }) => {
   try {
@@ -19,10 +20,10 @@ onmessage = async ({ data: { id, act, ...message } }) => {
 };
 
 /** Load runtime and network: WebGPU where the browser has it and the folder too, else WebAssembly with one thread. */
-async function open(described, place) {
-  model = described;
+async function open(described, place, { gpu = true } = {}) {
+  [model, home] = [described, place];
   const { runtimes, file } = model.onnx;
-  const onGpu = "webgpu" in runtimes && (await hasGpu());
+  const onGpu = gpu && "webgpu" in runtimes && (await hasGpu());
   for (const name of onGpu ? ["webgpu", "wasm"] : ["wasm"]) {
     try {
       const module = new URL(runtimes[name], place);
@@ -73,7 +74,7 @@ async function through(input, full, size, parameters) {
   const tensor = ({ type, data, dims }) => new runtime.Tensor(type, data, dims);
   const feeds = { source: new runtime.Tensor("float32", input, [1, model.onnx.inputs.source, full.height, full.width]) };
   for (const [name, made] of Object.entries(beside(model, { parameters, full }))) feeds[name] = tensor(made);
-  const results = await session.run(feeds);
+  const results = await computed(feeds);
   const { data, dims } = results[model.onnx.output];
   const [, channels, height, width] = dims;
   return Array.from({ length: channels }, (_, channel) => {
@@ -84,6 +85,18 @@ async function through(input, full, size, parameters) {
     }
     return plane;
   });
+}
+
+/** What the network makes of its inputs; where the graphics processor fails on them, WebAssembly goes on. */
+async function computed(feeds) {
+  try {
+    return await session.run(feeds);
+  } catch (error) {
+    if (device !== "webgpu") throw new Failure("runtime", { why: error?.message ?? String(error) });
+    const given = Object.entries(feeds).map(([name, { type, data, dims }]) => [name, { type, data, dims }]);
+    await open(model, home, { gpu: false });
+    return session.run(Object.fromEntries(given.map(([name, { type, data, dims }]) => [name, new runtime.Tensor(type, data, dims)])));
+  }
 }
 
 /** A file's pixels, upright. The canvas multiplies by alpha: where a picture is transparent, its colour is lost. */
