@@ -11,9 +11,11 @@ const KINDS = ["validation", "losses", "signs"];
 
 export class Training {
   #run = null;
+  #wanted = null;
   #entries = [];
   #next = 0;
   #timer = 0;
+  #turn = 0;
   #playing = 0;
 
   /** @param {object} backend a Server */
@@ -42,18 +44,26 @@ export class Training {
     try {
       const runs = await this.backend.runs();
       this.#showList(runs);
-      const chosen = runs.find((run) => run.id === this.#run?.id) ?? runs[0];
+      const chosen = runs.find((run) => run.id === this.#wanted) ?? runs[0];
       this.none.hidden = runs.length > 0;
       if (chosen) await this.#follow(chosen.id);
       this.failure.replaceChildren();
     } catch (error) {
       this.failure.replaceChildren(failureInWords(asFailure(error)));
     }
+    this.#again();
+  }
+
+  /** Ask again after a while; there is one clock, however often a run is chosen. */
+  #again() {
+    clearTimeout(this.#timer);
     if (this.isActive) this.#timer = setTimeout(() => this.#refresh(), EVERY);
   }
 
   async #follow(id) {
+    const turn = ++this.#turn;
     const [run, history, samples] = await Promise.all([this.backend.training(id), this.backend.history(id, this.#run?.id === id ? this.#next : 0), this.backend.samples(id)]);
+    if (turn !== this.#turn) return; // another run was chosen, or asked for again, in the meantime
     if (this.#run?.id !== id) this.#entries = [];
     this.#run = run;
     this.#entries.push(...history.entries);
@@ -72,9 +82,7 @@ export class Training {
     const rows = runs.map((run) => {
       const state = make("span", { class: "small", word: `run.${run.state}` });
       const choose = () => {
-        this.#run = null;
         this.#play(false);
-        this.#next = 0;
         this.list.querySelectorAll("button").forEach((other) => other.setAttribute("aria-current", String(other === button)));
         this.#chosen(run.id);
       };
@@ -82,19 +90,19 @@ export class Training {
       return make("li", {}, button);
     });
     this.list.replaceChildren(...rows);
-    const chosen = this.#run?.id ?? runs[0]?.id;
+    const chosen = this.#wanted ?? runs[0]?.id;
     this.list.querySelector(`[data-run="${CSS.escape(chosen ?? "")}"]`)?.setAttribute("aria-current", "true");
   }
 
   async #chosen(id) {
     clearTimeout(this.#timer);
-    this.#run = { id: null };
+    this.#wanted = id;
     try {
       await this.#follow(id);
     } catch (error) {
       this.failure.replaceChildren(failureInWords(asFailure(error)));
     }
-    if (this.isActive) this.#timer = setTimeout(() => this.#refresh(), EVERY);
+    this.#again();
   }
 
   #showHead(run) {
