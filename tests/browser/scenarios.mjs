@@ -1,5 +1,7 @@
 /** What people do with the page, by name. Each gets the page's address and a folder for pictures, and returns numbers. */
 
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { axe, done, download, ensure, file, give, open, picture } from "./browser.mjs";
 
@@ -131,6 +133,11 @@ export async function patience({ url }) {
   await done(page, 2);
   await event("drop", "dataTransfer");
   await done(page, 3);
+  const folder = mkdtempSync(join(tmpdir(), "pixloom-"));
+  for (const name of ["a.png", "b.png"]) writeFileSync(join(folder, name), picture(20, 20));
+  await page.setInputFiles("#pick-folder", folder);
+  await done(page, 5);
+  rmSync(folder, { recursive: true });
   await page.setInputFiles("#pick-files", { name: "text.txt", mimeType: "text/plain", buffer: Buffer.from("x") });
   ensure(/no picture/.test(await page.locator(".translate-view > div .failure").innerText()), "says that there is no picture");
   await page.locator('.card [data-act="remove"]').first().click();
@@ -242,6 +249,8 @@ export async function mark({ url, shots }) {
   await stroke();
   await page.screenshot({ path: join(shots, "hints.png") });
   const problems = await axe(page, "hints");
+  await page.evaluate(() => (document.documentElement.dataset.theme = "dark"));
+  problems.push(...(await axe(page, "hints in the dark")));
   ensure(!problems.length, problems.join("\n"));
   await page.getByRole("button", { name: "Translate", exact: true }).click();
   await done(page, 3);
@@ -334,6 +343,15 @@ export async function keyboard({ url }) {
   await press("+", "ArrowLeft", "0");
   await reach('.compare-below input[type="range"]');
   await press("ArrowRight");
+  await page.locator('.compare input[value="peek"]').focus();
+  await press(" ");
+  await reach(".compare-below button");
+  await page.keyboard.down(" ");
+  ensure((await count(page, ".compare.held")) === 1, "peek by the space bar");
+  await page.keyboard.up(" ");
+  ensure((await count(page, ".compare.held")) === 0, "and back");
+  await page.locator('.compare input[value="slider"]').focus();
+  await press(" ");
   ensure((await page.inputValue('.compare-below input[type="range"]')) === "51", "the slider goes by one");
   await reach('.card [data-act="remove"]');
   await press("Enter");
