@@ -13,6 +13,9 @@ import typer
 
 from pixloom import __version__
 from pixloom.errors import PixloomError
+from pixloom.serve.limits import Limits
+
+LIMITS = Limits()
 
 EPILOG = """\b
 Exit codes:
@@ -247,6 +250,57 @@ def translate(
         direction=direction,
         watch=watch,
     )
+
+
+@app.command()
+def serve(
+    places: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL_OR_RUN...", help="Model folders, run folders, exported .onnx files; several are served together."),
+    ],
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen at; one that other machines reach needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: any that is free.")] = 8765,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="PIXLOOM_TOKEN", help="What clients must show; made and printed once where other machines reach the server."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="A name under which it may be asked, behind a proxy say; may be repeated.")
+    ] = None,
+    max_bytes: Annotated[int, typer.Option(help="Of a request's body.")] = LIMITS.bytes,
+    max_pixels: Annotated[int, typer.Option(help="Of a picture that is read, and of all results of a job together.")] = LIMITS.pixels,
+    max_seconds: Annotated[float, typer.Option(help="From a job's start to its end.")] = LIMITS.seconds,
+    queue: Annotated[int, typer.Option(help="Jobs that may wait; others are told to come again.")] = LIMITS.queue,
+    read_seconds: Annotated[float, typer.Option(help="For a request's body to come in.")] = LIMITS.read_seconds,
+    keep_seconds: Annotated[float, typer.Option(help="Until results are forgotten.")] = LIMITS.keep_seconds,
+    keep_bytes: Annotated[int, typer.Option(help="Of all results; the oldest are forgotten first.")] = LIMITS.keep_bytes,
+    waiting_bytes: Annotated[int, typer.Option(help="Of decoded pictures that wait.")] = LIMITS.waiting_bytes,
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Waiting pictures of one size that go through the network together; else as many as suits the device."),
+    ] = LIMITS.batch,
+    device: Device = "auto",
+    runtime: Annotated[str, typer.Option(help="As for translate.")] = "auto",
+) -> None:
+    """Serve models over HTTP, with a page to use them in the browser, and look at trainings while they go on.
+
+    Ctrl-C or SIGTERM ends it: jobs that were accepted are finished first, for eight seconds at most (exit code 0).
+    """
+    from pixloom.cli import use
+
+    limits = Limits(
+        bytes=max_bytes,
+        pixels=max_pixels,
+        seconds=max_seconds,
+        queue=queue,
+        read_seconds=read_seconds,
+        keep_seconds=keep_seconds,
+        keep_bytes=keep_bytes,
+        waiting_bytes=waiting_bytes,
+        batch=batch,
+    )
+    use.serve(places, host=host, port=port, token=token, allowed=allow_host or [], limits=limits, device=device, runtime=runtime)
 
 
 @app.command()

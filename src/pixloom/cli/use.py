@@ -304,6 +304,21 @@ def export(model: Path, *, out: Path | None, file_format: str, pictures: Path | 
     _print_export(_exported(folder, file_format, out=out, pictures=pictures, overwrite=overwrite))
 
 
+def serve(places: Sequence[str], **settings: Any) -> None:
+    """Serve models and runs until a signal comes.
+
+    Raises:
+        DependencyError: the packages of the server are not installed.
+    """
+    from pixloom.errors import require
+
+    for package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
+        require(package, extra="serve", purpose="the server")
+    from pixloom.serve.command import serve as run
+
+    run(places, say=lambda line: typer.echo(line, err=True), **settings)
+
+
 def push(model: Path, name: str, *, licence: str | None, private: bool) -> None:
     """Put a model on the Hugging Face Hub and say where it is."""
     from pixloom.inference.hub import push as put

@@ -1,0 +1,251 @@
+"""What is served: models found by what was named at the start, with names for addresses, and what a page needs to know of each."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pixloom.conditions.names import Attributes
+from pixloom.conditions.pictures import Image, Map
+from pixloom.errors import ConfigError, ModelError
+from pixloom.inference.runtimes import TorchRuntime
+from pixloom.inference.translator import Translator, find_model, translates_back
+from pixloom.modelfile import model_card
+from pixloom.serve.contract import (
+    AttributeView,
+    ClassView,
+    Direction,
+    ImageView,
+    LabelView,
+    MapView,
+    ModelView,
+    Source,
+    Target,
+)
+from pixloom.serve.refusal import RefusedError
+from pixloom.tasks.labels import Label
+
+_PLAIN_NAMES = ("model", "model-last", "back")  # of folders that say nothing about what is in them
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that is served.
+
+    Attributes:
+        id: in addresses.
+        title: for people.
+        forward: the translator.
+        back: the one that translates back, where both directions were learnt.
+    """
+
+    id: str
+    title: str
+    forward: Translator
+    back: Translator | None = None
+
+    def translator(self, direction: Literal["forward", "back"], *, strength: float = 1.0, index: bool = False) -> Translator:
+        """The translator for some wishes; all those of one direction share their runtime.
+
+        Raises:
+            ConfigError: the wishes have no meaning for this model.
+            RefusedError: only one direction was learnt.
+        """
+        chosen = self.forward if direction == "forward" else self.back
+        if chosen is None:
+            raise RefusedError("this model does not translate back", code="no-way-back", status=422, fix="leave the direction out")
+        return chosen if strength == 1 and not index else _with(chosen, strength, index)
+
+    @property
+    def translators(self) -> tuple[Translator, ...]:
+        """One per direction."""
+        return (self.forward,) if self.back is None else (self.forward, self.back)
+
+    @property
+    def card(self) -> str:
+        """The model card."""
+        return model_card(self.forward.description)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A run whose training can be looked at."""
+
+    id: str
+    title: str
+    folder: Path
+
+
+def open_all(places: Sequence[str], *, device: str = "auto", runtime: str = "auto") -> tuple[list[Served], list[Followed]]:
+    """Load what was named at the start: model folders, exported files, run folders.
+
+    Raises:
+        PixloomError: something is no model and no run, cannot be loaded, or gives pictures that PNG cannot hold.
+    """
+    names = [title_of(Path(place)) for place in places]
+    served, followed = [], []
+    for place, title, ident in zip(places, names, unique_ids(names), strict=True):
+        path = Path(place)
+        if is_run(path):
+            followed.append(Followed(ident, title, path))
+        if not is_run(path) or (path / "model" / "config.json").is_file():
+            served.append(_opened(path, ident, title, device=device, runtime=runtime))
+    return served, followed
+
+
+def is_run(path: Path) -> bool:
+    """Whether a place is the folder of a run."""
+    return (path / "config.yaml").is_file() and not (path / "config.json").is_file()
+
+
+def title_of(path: Path) -> str:
+    """What people call what lies in a place.
+
+    >>> title_of(Path("runs/cells/model")), title_of(Path("nuclei.onnx")), title_of(Path("someone/cells@main"))
+    ('cells', 'nuclei', 'cells')
+    """
+    path = path if path.exists() is False else path.resolve()
+    name = path.stem if path.suffix == ".onnx" else path.name
+    return path.parent.name if name in _PLAIN_NAMES and path.parent.name else name.partition("@")[0] or "model"
+
+
+def unique_ids(titles: Iterable[str]) -> list[str]:
+    """Names for addresses, no two alike.
+
+    >>> unique_ids(["my cells", "my-cells", "细胞", "Zäune"])
+    ['my-cells', 'my-cells-2', 'model', 'Zaune']
+    """
+    taken: list[str] = []
+    for title in titles:
+        ascii_only = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
+        base = re.sub(r"[^A-Za-z0-9_-]+", "-", ascii_only).strip("-_")[:60] or "model"
+        number = next(number for number in range(1, len(taken) + 2) if (base if number == 1 else f"{base}-{number}") not in taken)
+        taken.append(base if number == 1 else f"{base}-{number}")
+    return taken
+
+
+def describe(model: Served) -> ModelView:
+    """All that a page needs to offer a model."""
+    translator = model.forward
+    task, conditions = translator.task, translator.conditions
+    kinds = {kind.name: kind for kind in conditions.kinds}
+    attributes, map_, image = kinds.get("attributes"), kinds.get("map"), kinds.get("image")
+    return ModelView(
+        id=model.id,
+        title=model.title,
+        task=task.name,
+        summary=task.summary.partition(";")[0],
+        size=translator.description.size,
+        source=_source(model),
+        target=Target(
+            kind="labels" if task.makes_labels else "picture",
+            channels=translator.output_channels,
+            classes=_classes(_labels_of(translator) if task.makes_labels else ()),
+        ),
+        wants=list(task.takes),
+        takes=list(task.optional),
+        needed=[name for name in kinds if name not in conditions.optional and name not in task.wanted()],
+        magnification=task.magnification,
+        strength=_has_strength(model),
+        answers=translator.has_answers,
+        reference="style" in kinds,
+        text="text" in kinds,
+        label=LabelView(names=list(kinds["label"].known)) if "label" in kinds else None,
+        attributes=_attributes(attributes) if isinstance(attributes, Attributes) else [],
+        map=MapView(classes=_classes(map_.classes)) if isinstance(map_, Map) else None,
+        image=ImageView(channels=image.channels) if isinstance(image, Image) else None,
+        directions=_directions(model),
+    )
+
+
+def device_of(translator: Translator) -> str:
+    """Where a translator computes; exported models run on the CPU, without torch."""
+    return str(translator.runtime.device) if isinstance(translator.runtime, TorchRuntime) else "cpu"
+
+
+def _opened(path: Path, ident: str, title: str, *, device: str, runtime: str) -> Served:
+    found = find_model(path)
+    forward = Translator.from_pretrained(found, device=device, runtime=runtime)
+    _check_png(forward, path)
+    back = (
+        Translator.from_pretrained(found, device=device, runtime=runtime, back=True) if found.is_dir() and translates_back(found) else None
+    )
+    return Served(ident, title, forward, back)
+
+
+def _check_png(translator: Translator, path: Path) -> None:
+    source = translator.task.source_channels(3, int(translator.description.generator.options["source_channels"]))
+    for channels in (source, translator.output_channels):
+        if channels not in (1, 3):
+            raise ModelError(
+                f"pictures of {channels} channels cannot be served",
+                where=path,
+                why="PNG holds 1 or 3",
+                fix="use it with: pixloom translate",
+            )
+
+
+@lru_cache(maxsize=64)
+def _with(translator: Translator, strength: float, index: bool) -> Translator:
+    return Translator(translator.runtime, translator.description, strength=strength, index=index)
+
+
+def _has_strength(model: Served) -> bool:
+    try:
+        model.translator("forward", strength=0.5)
+    except ConfigError:
+        return False
+    return True
+
+
+def _source(model: Served) -> Source:
+    translator = model.forward
+    task, network = translator.task, int(translator.description.generator.options["source_channels"])
+    labels = _labels_of(translator) if task.source_is_labels else ()
+    commonest = max(labels, key=lambda label: label.share, default=None)
+    return Source(
+        kind="labels" if task.source_is_labels else "edges" if _shows_edges(model) else "picture",
+        channels=3 if task.source_is_labels else task.source_channels(3, network),
+        classes=_classes(labels),
+        background=(255, 255, 255) if commonest is None else commonest.colour,
+    )
+
+
+def _shows_edges(model: Served) -> bool:
+    """Whether the sources are drawings, as far as the names say: nothing in a model does."""
+    facts = model.forward.description.facts.get("data")
+    data = facts.get("name", "") if isinstance(facts, dict) else ""
+    words = f"{model.title} {data}".casefold()
+    return model.forward.task.name == "pair" and any(word in words for word in ("edge", "sketch", "drawing"))
+
+
+def _labels_of(translator: Translator) -> tuple[Label, ...]:
+    vocabulary = getattr(translator.task, "vocabulary", None)
+    return () if vocabulary is None else tuple(vocabulary.kept)
+
+
+def _classes(labels: Sequence[Label]) -> list[ClassView]:
+    return [
+        ClassView(id=place if label.id is None else label.id, name=label.name, color=label.colour) for place, label in enumerate(labels)
+    ]
+
+
+def _attributes(kind: Attributes) -> list[AttributeView]:
+    groups = {name: number for number, group in enumerate(kind.exclusive or ()) for name in group}
+    return [
+        AttributeView(name=name, low=low, high=high, exclusive=groups.get(name))
+        for name, low, high in zip(kind.names, kind.low, kind.high, strict=True)
+    ]
+
+
+def _directions(model: Served) -> list[Direction]:
+    task = model.forward.description.task
+    origin, to = ((task.options or {}).get(name) for name in ("origin", "to"))
+    first, second = (str(origin), str(to)) if origin and to else ("B", "A") if task.direction == "BtoA" else ("A", "B")
+    ways = [Direction(id="forward", title=f"{first} to {second}")]
+    return ways if model.back is None else [*ways, Direction(id="back", title=f"{second} to {first}")]
