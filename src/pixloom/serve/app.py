@@ -324,6 +324,7 @@ async def _accepted(
 ) -> Job:
     """Receive a picture and let it wait, once there is a place for it: nothing of the body is read before."""
     kind = check_type(request)
+    _check_once(request)
     with service.workplace.place():
         sent = await read_body(request, kind=kind)
         wishes = _merged(wishes, sent).model_copy(update={"samples": 1} if first_only else {})
@@ -342,6 +343,13 @@ def _made(model: Served, sent: Sent, wishes: Wishes, limits: Limits) -> Job:
     except PixloomError as error:
         raise refusal_of(error) from error
     return new_job(model.id, translator, prepared, wishes=wishes, device=device_of(translator))
+
+
+def _check_once(request: Request) -> None:
+    """Refuse a parameter that stands in the address more than once: one of them would have no effect."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise RefusedError(f"'{twice[:100]}' is given twice", code="given-twice", status=422, where=twice[:100], fix="give it once")
 
 
 def _merged(wishes: Wishes, sent: Sent) -> Wishes:
