@@ -190,6 +190,10 @@ def test_a_model_of_edges_is_told_by_its_name(models):
     assert describe(Served("x", "edges to shoes", models["plain"])).source.kind == "edges"
 
 
+def test_what_can_be_done_with_an_address_is_said_where_something_else_was_asked(site):
+    assert site.put("/api/jobs/x").headers["allow"] == "DELETE, GET"
+
+
 def test_the_card_is_markdown(site):
     answer = site.get("/api/models/plain/card")
     assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
@@ -477,11 +481,10 @@ def test_results_are_forgotten_after_their_time_and_when_they_take_too_much(mode
 
 def test_pictures_that_wait_take_bounded_memory(models):
     model = models["plain"]
-    place = Workplace(Limits(waiting_bytes=10_000), Metrics())
+    place = Workplace(Limits(waiting_bytes=5000), Metrics())
     place.accept(made_job(model))
     with pytest.raises(RefusedError) as refused:
-        for _ in range(9):
-            place.accept(made_job(model))
+        place.accept(made_job(model, strength=0.5))
     assert (refused.value.status, refused.value.code) == (429, "busy")
     place.close()
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -25,7 +26,7 @@ from pixloom.serve.describing import Served, describe, device_of
 from pixloom.serve.guard import Door, Guard
 from pixloom.serve.intake import Sent, check_samples, prepare
 from pixloom.serve.jobs import Job, new_job, view
-from pixloom.serve.limits import Limits
+from pixloom.serve.limits import MOST_PARTS, Limits
 from pixloom.serve.metrics import CONTENT_TYPE, Metrics
 from pixloom.serve.reading import FORM, RAW, check_type, read_body
 from pixloom.serve.refusal import RefusedError, body_of, fault, not_found, refusal_of
@@ -137,6 +138,7 @@ _BODY = {
                     "required": ["source"],
                     "properties": {"source": _FILE, **dict.fromkeys(PICTURES, _FILE), **_FIELDS},
                     "additionalProperties": False,
+                    "maxProperties": MOST_PARTS,
                 }
             },
         },
@@ -430,8 +432,14 @@ async def _on_http(request: Request, error: Exception) -> Response:
     what, code = {404: ("there is nothing here", "not-found"), 405: ("this cannot be done here", "method-not-allowed")}.get(
         status, ("the request cannot be understood", "bad-request")
     )
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    headers = {"Allow": ", ".join(_methods(request.url.path))} if status == 405 else {}
     return _refused(RefusedError(what, code=code, status=status, headers=headers))
+
+
+def _methods(path: str) -> list[str]:
+    """What can be done with an address; a router alone names the methods of one function only."""
+    routes = [route for route in router.routes if isinstance(route, APIRoute)]
+    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods})
 
 
 async def _on_leaving(request: Request, error: Exception) -> Response:
