@@ -83,6 +83,7 @@ def circumstances(options: argparse.Namespace) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load_before": [round(value, 2) for value in os.getloadavg()],
         "side": options.side,
+        "threads_of_the_network": os.environ.get("OMP_NUM_THREADS", "all"),
     }
 
 

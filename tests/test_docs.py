@@ -83,7 +83,21 @@ def test_broken_links_are_found(tmp_path):
 
 def test_every_command_setting_and_recipe_is_in_the_reference():
     pages = {path.stem: text for path, text in build.generated().items()}
-    for name in ("train", "tune", "resume", "translate", "export", "import", "push", "evaluate", "inspect", "recipes", "doctor", "weights"):
+    for name in (
+        "train",
+        "tune",
+        "resume",
+        "translate",
+        "serve",
+        "export",
+        "import",
+        "push",
+        "evaluate",
+        "inspect",
+        "recipes",
+        "doctor",
+        "weights",
+    ):
         assert f"## pixloom {name}\n" in pages["cli"]
     assert "`--dry-run`: Print the plan" in pages["cli"]
     assert "| `training.batch_size` | whole number, at least 1 | `1` | images per update over all processes |" in pages["settings"]
@@ -92,7 +106,7 @@ def test_every_command_setting_and_recipe_is_in_the_reference():
     for name in RECIPES:
         assert f"## {name}\n" in pages["recipes"]
     assert "## Translator\n" in pages["api"]
-    assert "cli\ntraining\nevaluation" in pages["architecture"]
+    assert "cli\nserve\ntraining\nevaluation" in pages["architecture"]
 
 
 # --- Written by hand -----------------------------------------------------------------------------------------------------------------
@@ -118,6 +132,7 @@ def calls(monkeypatch) -> list[str]:
         "tune",
         "resume",
         "translate",
+        "serve",
         "export",
         "import_",
         "push",

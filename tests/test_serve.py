@@ -698,4 +698,4 @@ def test_the_command_names_the_packages_that_it_lacks(monkeypatch, tmp_path):
 
     monkeypatch.setitem(sys.modules, "fastapi", None)
     with pytest.raises(DependencyError, match="fastapi"):
-        use.serve([str(tmp_path)])
+        use.serve([str(tmp_path)], host="127.0.0.1", port=0, token=None, allowed=[], limits=Limits(), device="cpu", runtime="auto")

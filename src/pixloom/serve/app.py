@@ -31,7 +31,7 @@ from pixloom.serve.metrics import CONTENT_TYPE, Metrics
 from pixloom.serve.reading import FORM, RAW, check_type, read_body
 from pixloom.serve.refusal import RefusedError, body_of, fault, not_found, refusal_of
 from pixloom.serve.runs import Run
-from pixloom.serve.workplace import Workplace
+from pixloom.serve.workplace import Workplace, give_way
 
 _SWEEP_SECONDS = 0.5
 _READERS = 2  # threads that decode and prepare
@@ -58,7 +58,9 @@ class Service:
     workplace: Workplace
     limits: Limits
     metrics: Metrics
-    readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="read"))
+    readers: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="read", initializer=give_way)
+    )
 
     def model(self, ident: str) -> Served:
         """A model by its id.
@@ -439,7 +441,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
 def _methods(path: str) -> list[str]:
     """What can be done with an address; a router alone names the methods of one function only."""
     routes = [route for route in router.routes if isinstance(route, APIRoute)]
-    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods})
+    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
 
 
 async def _on_leaving(request: Request, error: Exception) -> Response:

@@ -29,6 +29,7 @@ from pixloom.serve.workplace import Workplace
 STOP_SECONDS = 8.0
 """From the first signal on, for jobs that were accepted."""
 
+_SWITCH_SECONDS = 0.001  # of Python's threads: what answers must not wait long for what decodes and prepares
 _FLUSH_SECONDS = 60.0  # for what was answered to be fetched by a slow client, once its connection is given up
 
 
@@ -136,6 +137,7 @@ def warm_up(translator: Translator) -> None:
 
 def run(app: ASGIApp, workplace: Workplace, listener: socket.socket) -> None:
     """Answer until a signal comes, then until all that was accepted is done."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     config = uvicorn.Config(
         app,
         http=Connection,

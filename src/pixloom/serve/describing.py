@@ -87,10 +87,10 @@ def open_all(places: Sequence[str], *, device: str = "auto", runtime: str = "aut
     Raises:
         PixloomError: something is no model and no run, cannot be loaded, or gives pictures that PNG cannot hold.
     """
-    names = [title_of(Path(place)) for place in places]
+    paths = [Path(place).expanduser() for place in places]
+    names = [title_of(path) for path in paths]
     served, followed = [], []
-    for place, title, ident in zip(places, names, unique_ids(names), strict=True):
-        path = Path(place)
+    for path, title, ident in zip(paths, names, unique_ids(names), strict=True):
         if is_run(path):
             followed.append(Followed(ident, title, path))
         if not is_run(path) or (path / "model" / "config.json").is_file():
@@ -109,7 +109,7 @@ def title_of(path: Path) -> str:
     >>> title_of(Path("runs/cells/model")), title_of(Path("nuclei.onnx")), title_of(Path("someone/cells@main"))
     ('cells', 'nuclei', 'cells')
     """
-    path = path if path.exists() is False else path.resolve()
+    path = path.resolve() if path.exists() else path
     name = path.stem if path.suffix == ".onnx" else path.name
     return path.parent.name if name in _PLAIN_NAMES and path.parent.name else name.partition("@")[0] or "model"
 
@@ -129,6 +129,7 @@ def unique_ids(titles: Iterable[str]) -> list[str]:
     return taken
 
 
+@lru_cache(maxsize=256)
 def describe(model: Served) -> ModelView:
     """All that a page needs to offer a model."""
     translator = model.forward

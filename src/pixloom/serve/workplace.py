@@ -55,11 +55,11 @@ class Workplace:
         self._closed = False
         self._last_end = -math.inf
         self._mean_seconds = 1.0
-        self._encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="encode")
+        self._encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="encode", initializer=give_way)
         self._to_encode = threading.BoundedSemaphore(2 * _ENCODERS)  # the network waits rather than heap up outputs
         metrics.watch("pixloom_queue_jobs", "Jobs that wait or are received.", lambda: self.load)
         metrics.watch("pixloom_running_jobs", "Jobs in the network.", lambda: len(self._running))
-        metrics.watch("pixloom_kept_bytes", "Of results.", lambda: sum(job.kept_bytes for job in list(self._jobs.values())))
+        metrics.watch("pixloom_kept_bytes", "Of results.", lambda: self.kept_bytes)
 
     # ---- the life of the server
 
@@ -100,6 +100,12 @@ class Workplace:
     def load(self) -> int:
         """Jobs that wait or are being received."""
         return len(self._waiting) + self._receiving
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of all results."""
+        with self._changed:
+            return sum(job.kept_bytes for job in self._jobs.values())
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -179,7 +185,7 @@ class Workplace:
     # ---- work
 
     def _work(self, device: str, warm_ups: Sequence[WarmUp]) -> None:
-        _give_way()
+        give_way()
         try:
             for warm_up in warm_ups:
                 warm_up()
@@ -304,7 +310,7 @@ class Workplace:
 
     def _make_room(self, over: Iterable[Job]) -> None:
         """Forget the oldest of some jobs while too much is kept."""
-        kept = sum(job.kept_bytes for job in self._jobs.values())
+        kept = self.kept_bytes
         for job in over:
             if kept <= self.limits.keep_bytes and len(self._jobs) <= MOST_KEPT:
                 return
@@ -340,7 +346,7 @@ def _too_slow(limits: Limits) -> RefusedError:
     )
 
 
-def _give_way() -> None:
+def give_way() -> None:
     """Let answers go before networks, where a thread has a niceness of its own."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
