@@ -154,3 +154,14 @@ def test_sigterm_lets_accepted_jobs_finish_and_takes_no_new_ones(tmp_path):
             assert time.monotonic() - begun < 10
         finally:
             process.kill()
+
+
+def test_help_needs_neither_torch_nor_the_packages_of_the_server():
+    program = (
+        "import sys\nfrom pixloom.cli.app import main\ntry:\n    main(['serve', '--help'])\nexcept SystemExit as ended:\n"
+        "    assert not ended.code\nassert not {'torch', 'fastapi', 'uvicorn', 'numpy'} & set(sys.modules), 'too much is imported'\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(command.__file__).parents[2])}
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert told.returncode == 0, told.stderr
+    assert "--max-pixels" in told.stdout

@@ -3,84 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
-from pydantic import ValidationError
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from pixloom import __version__
-from pixloom.errors import PixloomError
 from pixloom.serve import contract, page
 from pixloom.serve.contract import PICTURES, Refused, Wishes
-from pixloom.serve.describing import Served, describe, device_of
+from pixloom.serve.describing import describe
+from pixloom.serve.failures import HANDLERS
 from pixloom.serve.guard import Door, Guard
-from pixloom.serve.intake import Sent, check_samples, prepare
-from pixloom.serve.jobs import Job, new_job, view
-from pixloom.serve.limits import MOST_PARTS, Limits
-from pixloom.serve.metrics import CONTENT_TYPE, Metrics
-from pixloom.serve.reading import FORM, RAW, check_type, read_body
-from pixloom.serve.refusal import RefusedError, body_of, fault, not_found, refusal_of
-from pixloom.serve.runs import Run
-from pixloom.serve.workplace import Workplace, give_way
+from pixloom.serve.jobs import view
+from pixloom.serve.limits import MOST_PARTS
+from pixloom.serve.metrics import CONTENT_TYPE
+from pixloom.serve.reading import FORM, RAW
+from pixloom.serve.reception import accepted, first, left
+from pixloom.serve.refusal import RefusedError, not_found
+from pixloom.serve.service import Service
 
 _SWEEP_SECONDS = 0.5
-_READERS = 2  # threads that decode and prepare
 
 SANDBOX = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
 """For the report of a run: nothing in it runs or loads."""
-
-
-@dataclass(frozen=True)
-class Service:
-    """What the routes work with.
-
-    Attributes:
-        models: by id.
-        runs: by id.
-        workplace: where jobs are.
-        limits: of the server.
-        metrics: what is counted.
-        readers: threads that decode and prepare.
-    """
-
-    models: Mapping[str, Served]
-    runs: Mapping[str, Run]
-    workplace: Workplace
-    limits: Limits
-    metrics: Metrics
-    readers: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(_READERS, thread_name_prefix="read", initializer=give_way)
-    )
-
-    def model(self, ident: str) -> Served:
-        """A model by its id.
-
-        Raises:
-            RefusedError: there is none.
-        """
-        if ident not in self.models:
-            raise not_found("model", fix=f"known: {', '.join(self.models) or 'none'}")
-        return self.models[ident]
-
-    def run(self, ident: str) -> Run:
-        """A run by its id.
-
-        Raises:
-            RefusedError: there is none.
-        """
-        if ident not in self.runs:
-            raise not_found("run", fix=f"known: {', '.join(self.runs) or 'none'}")
-        return self.runs[ident]
 
 
 def build_app(service: Service, *, door: Door) -> ASGIApp:
@@ -93,15 +41,9 @@ def build_app(service: Service, *, door: Door) -> ASGIApp:
         redirect_slashes=False,
         lifespan=_sweeping,
         responses={status: {"model": Refused} for status in (400, 401, 403, 422)},
-        exception_handlers={
-            PixloomError: _on_refusal,
-            RequestValidationError: _on_bad_parameter,
-            HTTPException: _on_http,
-            ClientDisconnect: _on_leaving,
-            Exception: _on_fault,
-        },
+        exception_handlers=HANDLERS,
     )
-    app.state.service = service
+    app.state.service, app.state.routes = service, router.routes
     app.include_router(router)
     return Guard(app, door=door, limits=service.limits, metrics=service.metrics)
 
@@ -221,7 +163,7 @@ async def card(model: Id, service: Known) -> Response:
 @router.post("/api/models/{model}/jobs", status_code=202, response_model=contract.JobView, responses=_fails(*_REFUSES), openapi_extra=_BODY)
 async def ask(model: Id, wishes: Asked, request: Request, service: Known) -> contract.JobView:
     """Translate a picture in the background: the body is the picture, or a form with ``source`` and what goes with it."""
-    job = await _accepted(request, service, service.model(model), wishes)
+    job = await accepted(request, service, service.model(model), wishes)
     return view(job, position=service.workplace.position(job))
 
 
@@ -234,9 +176,9 @@ async def translate(model: Id, wishes: Asked, request: Request, service: Known) 
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             loop.call_soon_threadsafe(over.set)
 
-    job = await _accepted(request, service, service.model(model), wishes, first_only=True, on_end=tell)
+    job = await accepted(request, service, service.model(model), wishes, first_only=True, on_end=tell)
     try:
-        await _first(over.wait(), _left(request))
+        await first(over.wait(), left(request))
     finally:
         service.workplace.cancel(job)
         service.workplace.forget(job)
@@ -317,74 +259,6 @@ def report(run: Id, service: Known) -> Response:
 # ---- what routes share
 
 
-async def _accepted(
-    request: Request,
-    service: Service,
-    model: Served,
-    wishes: Wishes,
-    *,
-    first_only: bool = False,
-    on_end: Callable[[], None] | None = None,
-) -> Job:
-    """Receive a picture and let it wait, once there is a place for it: nothing of the body is read before."""
-    kind = check_type(request)
-    _check_once(request)
-    with service.workplace.place():
-        sent = await read_body(request, kind=kind)
-        wishes = _merged(wishes, sent).model_copy(update={"samples": 1} if first_only else {})
-        loop = asyncio.get_running_loop()
-        made = await loop.run_in_executor(service.readers, _made, model, sent, wishes, service.limits)
-        made.on_end = on_end
-        service.workplace.accept(made)
-    return made
-
-
-def _made(model: Served, sent: Sent, wishes: Wishes, limits: Limits) -> Job:
-    try:
-        translator = model.translator(wishes.direction, strength=wishes.strength, index=wishes.index)
-        check_samples(translator, wishes)
-        prepared = prepare(translator, sent, wishes=wishes, limits=limits)
-    except PixloomError as error:
-        raise refusal_of(error) from error
-    return new_job(model.id, translator, prepared, wishes=wishes, device=device_of(translator))
-
-
-def _check_once(request: Request) -> None:
-    """Refuse a parameter that stands in the address more than once: one of them would have no effect."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise RefusedError(f"'{twice[:100]}' is given twice", code="given-twice", status=422, where=twice[:100], fix="give it once")
-
-
-def _merged(wishes: Wishes, sent: Sent) -> Wishes:
-    """The parameters of address and form together."""
-    for name in sent.fields:
-        if name in wishes.model_fields_set:
-            raise RefusedError(
-                f"'{name}' is given twice", code="given-twice", status=422, where=name, fix="give it in the address or in the form"
-            )
-    try:
-        return Wishes.model_validate({**wishes.model_dump(exclude_unset=True), **sent.fields})
-    except ValidationError as error:
-        raise _bad_parameter(error.errors()) from error
-
-
-async def _first(*waits: Coroutine[Any, Any, Any]) -> None:
-    """Wait for the first of several things, and give the others up."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-async def _left(request: Request) -> None:
-    """Until the client leaves."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
 def _file(name: str) -> Response:
     file = page.files().get(name)
     if file is None:
@@ -412,51 +286,3 @@ async def _sweeping(app: FastAPI) -> AsyncIterator[None]:
     finally:
         task.cancel()
         service.readers.shutdown(wait=False, cancel_futures=True)
-
-
-# ---- what goes wrong
-
-
-def _refused(refusal: RefusedError) -> JSONResponse:
-    return JSONResponse(body_of(refusal), status_code=refusal.status, headers=refusal.headers)
-
-
-async def _on_refusal(request: Request, error: Exception) -> Response:
-    return _refused(refusal_of(error) if isinstance(error, PixloomError) else fault())
-
-
-async def _on_bad_parameter(request: Request, error: Exception) -> Response:
-    return _refused(_bad_parameter(error.errors() if isinstance(error, RequestValidationError) else []))
-
-
-async def _on_http(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    what, code = {404: ("there is nothing here", "not-found"), 405: ("this cannot be done here", "method-not-allowed")}.get(
-        status, ("the request cannot be understood", "bad-request")
-    )
-    headers = {"Allow": ", ".join(_methods(request.url.path))} if status == 405 else {}
-    return _refused(RefusedError(what, code=code, status=status, headers=headers))
-
-
-def _methods(path: str) -> list[str]:
-    """What can be done with an address; a router alone names the methods of one function only."""
-    routes = [route for route in router.routes if isinstance(route, APIRoute)]
-    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
-
-
-async def _on_leaving(request: Request, error: Exception) -> Response:
-    return _refused(RefusedError("the client left", code="client-left", status=400))
-
-
-async def _on_fault(request: Request, error: Exception) -> Response:
-    return _refused(fault())
-
-
-def _bad_parameter(errors: Any) -> RefusedError:
-    """The first mistake in some parameters."""
-    first = next(iter(errors), {"loc": (), "msg": "it cannot be understood", "type": ""})
-    name = str(first["loc"][-1]) if first["loc"] else "a parameter"
-    if first["type"] == "extra_forbidden":
-        fix = f"known: {', '.join(Wishes.model_fields)}"
-        return RefusedError(f"there is no parameter '{name[:100]}'", code="unknown-parameter", status=422, fix=fix)
-    return RefusedError(f"{name} cannot be that", code="bad-parameter", status=422, where=name, why=str(first["msg"])[:200])
