@@ -40,6 +40,8 @@ import pixloom
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "serving.json"
 FEW, MANY, SHARE = (1, 2, 4, 8), 32, 0.7
+LOST = 599  # a request without an answer
+IDLE_SECONDS = 2  # of a client's connection: the server closes it after five, and a request must not meet that
 # What a model takes is not in the interface's description, which is the same for all: a valid parameter may be refused.
 LEFT_OUT = "positive_data_acceptance"
 
@@ -143,14 +145,20 @@ def picture(side: int, seed: int) -> bytes:
 
 async def ask(site: httpx2.AsyncClient, model: str, data: bytes, seen: Seen) -> httpx2.Response:
     begun = time.perf_counter()
-    answer = await site.post(f"api/models/{model}/translate", content=data, headers={"content-type": "image/png"})
+    try:
+        answer = await site.post(f"api/models/{model}/translate", content=data, headers={"content-type": "image/png"})
+    except httpx2.TransportError:
+        seen.note(LOST, time.perf_counter() - begun)
+        return httpx2.Response(LOST)
     seen.note(answer.status_code, time.perf_counter() - begun)
     return answer
 
 
 async def closed_loop(server: Server, *, clients: int, seconds: float, side: int) -> tuple[Seen, list[dict[str, float]]]:
     seen, used, ends = Seen(), [], time.monotonic() + seconds
-    async with httpx2.AsyncClient(base_url=server.address, timeout=60, limits=httpx2.Limits(max_connections=clients)) as site:
+    async with httpx2.AsyncClient(
+        base_url=server.address, timeout=60, limits=httpx2.Limits(max_connections=clients, keepalive_expiry=IDLE_SECONDS)
+    ) as site:
         model = (await site.get("api/about")).json()["models"][0]
 
         async def visit(number: int) -> None:
@@ -194,7 +202,7 @@ async def load(server: Server, options: argparse.Namespace) -> dict[str, Any]:
 
 async def soak(server: Server, options: argparse.Namespace, *, rate: float) -> dict[str, Any]:
     seen, used, asked = Seen(), [], []
-    async with httpx2.AsyncClient(base_url=server.address, timeout=60) as site:
+    async with httpx2.AsyncClient(base_url=server.address, timeout=60, limits=httpx2.Limits(keepalive_expiry=IDLE_SECONDS)) as site:
         model = (await site.get("api/about")).json()["models"][0]
         begun = time.monotonic()
         for number in range(int(rate * options.minutes * 60)):

@@ -46,6 +46,12 @@ def huge_jpeg() -> bytes:
     return bytes(data)
 
 
+def cut_jpeg(part: bytes, times: int) -> bytes:
+    """A JPEG with something many times behind its first two bytes."""
+    data = saved(Image.new("RGB", (8, 8)), "JPEG")
+    return data[:2] + part * times + data[2:]
+
+
 def get(path: str, **headers: str) -> dict[str, Any]:
     return {"method": "GET", "url": path, "headers": {name.replace("_", "-"): value for name, value in headers.items()}}
 
@@ -140,6 +146,10 @@ ATTACKS: dict[str, tuple[dict[str, Any], int, str]] = {
         422,
         "bad-picture",
     ),
+    "PNG of very many chunks": (post(raw_png(10, 10, more=chunk(b"tEXt", b"") * 11_000)), 422, "too-many-segments"),
+    "JPEG of very many segments": (post(cut_jpeg(b"\xff\xfe\0\2", 20_000)), 422, "too-many-segments"),
+    "JPEG with much between its segments": (post(cut_jpeg(b"\xff\0...", 5000)), 422, "too-many-segments"),
+    "JPEG of very many scans": (post(saved(Image.new("RGB", (8, 8)), "JPEG") + b"\xff\xda\0\2" * 200), 422, "too-many-segments"),
     "first bytes of a PNG only": (post(b"\x89PNG\r\n\x1a\n"), 422, "bad-picture"),
     "PNG that breaks off": (post(png(60, 60)[:-900]), 422, "bad-picture"),
     "JPEG that breaks off": (post(saved(Image.effect_noise((64, 64), 90), "JPEG")[:900]), 422, "bad-picture"),

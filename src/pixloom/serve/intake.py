@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +22,16 @@ Result = TypeVar("Result")
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 """What is read, whatever a client calls it; told by the first bytes."""
+
+
+MOST_SCANS = 100
+"""Of a JPEG: each goes over all of its pixels, and takes but a few bytes; cameras and programs make about ten."""
+
+MOST_SEGMENTS = 10_000
+"""Of a picture's file: 20 MB of the shortest would keep a decoder busy for a minute; programs make one for every 8 KB or so."""
+
+
+_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})  # markers that are a segment by themselves
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ def header_of(data: bytes, *, name: str, limits: Limits) -> Header:
     kind = _told(lambda: sniff(data[:32]), where=name)
     if kind not in FORMATS:
         raise RefusedError(f"{kind} is not read here", code="not-a-picture", status=415, where=name, fix="send JPEG, PNG or WebP")
+    check_segments(data, kind, where=name)
     try:
         header = read_header(data, max_pixels=limits.pixels)
     except PixloomError as error:
@@ -83,6 +95,50 @@ def header_of(data: bytes, *, name: str, limits: Limits) -> Header:
         what = f"this picture has {header.frames} frames"
         raise RefusedError(what, code="several-frames", status=422, where=name, why="one is translated", fix="send a single frame")
     return header
+
+
+def check_segments(data: bytes, kind: str, *, where: str | None = None) -> None:
+    """Refuse a file that is cut into so many parts that decoding it would take very long, however few pixels it has.
+
+    Raises:
+        RefusedError: it is so.
+    """
+    walk = {"PNG": png_chunks, "JPEG": jpeg_segments}.get(kind)
+    parts = 0 if walk is None else sum(1 for _ in islice(walk(data), MOST_SEGMENTS + 1))
+    if parts > MOST_SEGMENTS or (kind == "JPEG" and data.count(b"\xff\xda") > MOST_SCANS):
+        raise RefusedError("this file is cut into too many parts", code="too-many-segments", status=422, where=where, fix="save it anew")
+
+
+def png_chunks(data: bytes) -> Iterator[int]:
+    r"""Where the chunks of a PNG begin.
+
+    >>> list(png_chunks(b"........" + b"\0\0\0\1IHDRx...." + b"\0\0\0\0IEND...."))
+    [8, 21]
+    """
+    place = 8
+    while place + 8 <= len(data):
+        yield place
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+
+
+def jpeg_segments(data: bytes) -> Iterator[int]:
+    r"""Where the segments of a JPEG begin, up to its first scan; and what is none, byte by byte, as Pillow goes over it.
+
+    >>> list(jpeg_segments(b"\xff\xd8" + b"\xff\xe0\0\3x" + b"\xff\xff\xfe\0\2" + b"." + b"\xff\xda"))
+    [2, 7, 8, 12, 13]
+    """
+    place = 2
+    while place + 2 <= len(data):
+        yield place
+        marker = data[place + 1] if data[place] == 0xFF else None
+        if marker == 0xDA:
+            return
+        if marker in (None, 0xFF):
+            place += 1
+        elif marker in _WITHOUT_LENGTH:
+            place += 2
+        else:
+            place += 2 + max(2, int.from_bytes(data[place + 2 : place + 4], "big"))
 
 
 def decoded(data: bytes, *, name: str, limits: Limits) -> Picture:
