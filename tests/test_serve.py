@@ -452,7 +452,12 @@ def test_too_long_a_translation_fails_at_its_time(models):
         clock[0] = 6
         found = site.get(f"/api/jobs/{job['id']}").json()
         assert (found["state"], found["error"]["code"]) == ("failed", "too-slow")
+        of.workplace.sweep()  # while the network is still at it
+        assert site.delete(f"/api/jobs/{job['id']}").status_code == 204
+        of.workplace.sweep()
+        assert of.metrics.registry.get_sample_value("pixloom_jobs_total", {"model": "plain", "state": "failed"}) == 1
         gate.open.set()
+        assert finished(site, ask(site).json())["state"] == "done"
 
 
 def test_a_picture_in_pieces_stops_when_nobody_waits(models):
@@ -553,6 +558,19 @@ def test_a_server_that_stops_finishes_and_takes_no_more(held):
     assert not of.workplace.is_idle
     gate.open.set()
     assert finished(site, job)["state"] == "done"
+
+
+def test_what_is_not_done_in_time_is_given_up_with_words(held):
+    site, gate, of = held
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(site.post, "/api/models/plain/translate", content=png(), headers=PNG)
+        assert gate.entered.wait(20)
+        of.workplace.stop_taking()
+        of.workplace.give_up()
+        answer = waiting.result(20)
+    assert (answer.status_code, code_of(answer)) == (503, "stopping")
+    assert not of.workplace.close()
+    gate.open.set()
 
 
 # --- Runs ----------------------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Literal
@@ -277,7 +278,10 @@ async def _sweeping(app: FastAPI) -> AsyncIterator[None]:
 
     async def sweep() -> None:
         while True:
-            service.workplace.sweep()
+            try:
+                service.workplace.sweep()
+            except Exception:  # whatever it was, the next sweep is as needed as this one
+                traceback.print_exc()
             await asyncio.sleep(_SWEEP_SECONDS)
 
     task = asyncio.create_task(sweep())

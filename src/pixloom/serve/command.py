@@ -63,6 +63,7 @@ def serve(
         app = build_app(service, door=door_for(host, allowed=allowed, token=token))
         run(app, service.workplace, listener)
     if not service.workplace.close():
+        say(f"not finished in {STOP_SECONDS:g} seconds, and given up: what the network was at")
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)  # a network cannot be interrupted, and its thread must not outlive the interpreter's end
@@ -173,7 +174,10 @@ class Stoppable(uvicorn.Server):
         """Whether to end, asked ten times a second."""
         if self.signalled is not None:
             self.workplace.stop_taking()
-            if self.workplace.is_idle or time.monotonic() - self.signalled > STOP_SECONDS:
+            if time.monotonic() - self.signalled > STOP_SECONDS:
+                self.workplace.give_up()
+                return True
+            if self.workplace.is_idle:
                 return True
         return await super().on_tick(counter)
 

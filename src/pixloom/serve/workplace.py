@@ -85,6 +85,12 @@ class Workplace:
             busy = self._receiving or any(not job.is_over for job in self._jobs.values())
             return not busy and self._clock() - self._last_end > _LINGER_SECONDS
 
+    def give_up(self) -> None:
+        """End every job that is not over: the server has no more time."""
+        with self._changed:
+            for job in [job for job in self._jobs.values() if not job.is_over]:
+                self._end(job, "failed", error=_stopping())
+
     def close(self) -> bool:
         """End the threads; whether all of them could."""
         with self._changed:
@@ -116,7 +122,7 @@ class Workplace:
         """
         with self._changed:
             if self._stopping:
-                raise RefusedError("the server is stopping", code="stopping", status=503, headers={"Retry-After": "10"})
+                raise _stopping()
             if self.load >= self.limits.queue:
                 raise self._busy("the queue is full", why=f"{self.limits.queue} jobs wait already")
             self._receiving += 1
@@ -174,8 +180,9 @@ class Workplace:
         """End the jobs that take too long, and forget those that are kept long enough, or whose results take too much memory."""
         now = self._clock()
         with self._changed:
-            for job in [job for job in self._running if job.started is not None and now - job.started > self.limits.seconds]:
-                self._end(job, "failed", error=_too_slow(self.limits))
+            for job in list(self._running):
+                if not job.is_over and job.started is not None and now - job.started > self.limits.seconds:
+                    self._end(job, "failed", error=_too_slow(self.limits))
             over = [job for job in self._jobs.values() if job.is_over]
             for job in over:
                 if job.ended is not None and now - job.ended > self.limits.keep_seconds:
@@ -293,7 +300,7 @@ class Workplace:
                 self._end(job, "failed", error=refusal)
 
     def _end(self, job: Job, state: State, *, error: RefusedError | None = None) -> None:
-        """A job is over; the lock is held."""
+        """A job that was not over is over; the lock is held."""
         job.state, job.error, job.ended, job.prepared = state, error, self._clock(), None
         if state == "done":
             self._mean_seconds += 0.2 * (job.network_seconds - self._mean_seconds)
@@ -335,6 +342,10 @@ def _png(picture: Picture) -> bytes:
         return encode(picture, ".png")
     except DependencyError:
         return encode(to_depth(picture, np.dtype(np.uint8)), ".png")
+
+
+def _stopping() -> RefusedError:
+    return RefusedError("the server is stopping", code="stopping", status=503, headers={"Retry-After": "10"})
 
 
 def _too_slow(limits: Limits) -> RefusedError:
