@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -33,6 +33,7 @@ def port():
 
     patience = pytest.MonkeyPatch()
     patience.setattr(command, "HEADER_SECONDS", 0.6)
+    patience.setattr(command, "MOST_CONNECTIONS", 8)
     of = service({"plain": translator()}, limits=Limits(read_seconds=0.6))
     of.workplace.start({"cpu": []})
     with listening("127.0.0.1", 0) as listener:
@@ -102,6 +103,21 @@ def test_an_ordinary_client_may_take_its_time_between_requests(port):
             time.sleep(0.3)
 
 
+def test_connections_beyond_the_limit_are_closed_at_once(port):
+    with ExitStack() as lines:
+        opened = [lines.enter_context(speaking(port)) for _ in range(12)]
+        begun, gone = time.monotonic(), 0
+        for line in opened[8:]:
+            try:
+                gone += line.recv(1) == b""
+            except ConnectionResetError:
+                gone += 1
+        assert gone == 4
+        assert time.monotonic() - begun < 0.5
+        opened[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert opened[0].recv(12) == b"HTTP/1.1 200"
+
+
 def test_very_long_headers_are_refused(port):
     with speaking(port) as line:
         line.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40_000)
@@ -136,7 +152,7 @@ def test_sigterm_lets_accepted_jobs_finish_and_takes_no_new_ones(tmp_path):
             with httpx2.Client(base_url=address, timeout=20) as site:
                 while site.get("readyz").status_code != 200:
                     time.sleep(0.05)
-                large = saved(Image.new("RGB", (1500, 1500)), "PNG")
+                large = saved(Image.new("RGB", (1000, 1000)), "PNG")
                 head = {"content-type": "image/png"}
                 jobs = [site.post("api/models/plain/jobs?size=native", content=large, headers=head).json()["id"] for _ in range(3)]
                 process.send_signal(signal.SIGTERM)
