@@ -177,6 +177,15 @@ async def closed_loop(server: Server, *, clients: int, seconds: float, side: int
     return seen, used
 
 
+def refused_within(server: Server, seconds: float) -> float | None:
+    """Share of the refusals that the server itself took so long for at most, by its own figures: without the clients' share of the cores."""
+    figures = httpx2.get(f"{server.address}metrics").text
+    label = r'route="/api/models/\{model\}/translate",status="429"'
+    within = re.search(rf'_request_seconds_bucket\{{le="{seconds}",{label}\}} ([\d.e+]+)', figures)
+    total = re.search(rf"_request_seconds_count\{{{label}\}} ([\d.e+]+)", figures)
+    return round(float(within[1]) / float(total[1]), 4) if within and total else None
+
+
 async def load(server: Server, options: argparse.Namespace) -> dict[str, Any]:
     few = {}
     for clients in FEW:
@@ -194,6 +203,7 @@ async def load(server: Server, options: argparse.Namespace) -> dict[str, Any]:
         "statuses": dict(seen.statuses),
         "share_refused": round(seen.statuses[429] / total, 3),
         "p95_seconds_refused": seen.p95(429),
+        "share_refused_within_50_ms_by_the_server": refused_within(server, 0.05),
         "p95_seconds_done": seen.p95(200),
         "mib_first_and_last": [round(used[0]["mib"]), round(used[-1]["mib"])],
         "load_after": [round(value, 2) for value in os.getloadavg()],

@@ -21,7 +21,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = Counter("pixloom_requests", "Requests.", ["route", "method", "status"], registry=self.registry)
-        self.request_seconds = Histogram("pixloom_request_seconds", "To the answer.", ["route"], buckets=_SECONDS, registry=self.registry)
+        self.request_seconds = Histogram(
+            "pixloom_request_seconds", "To the answer.", ["route", "status"], buckets=_SECONDS, registry=self.registry
+        )
         self.jobs = Counter("pixloom_jobs", "Jobs that ended.", ["model", "state"], registry=self.registry)
         self.job_seconds = Histogram("pixloom_job_seconds", "In the network.", ["model"], buckets=_SECONDS, registry=self.registry)
         self.batch = Histogram("pixloom_batch_pictures", "At once.", buckets=(1, 2, 4, 8, 16, 32), registry=self.registry)
@@ -33,7 +35,7 @@ class Metrics:
     def observe(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """A request that was answered."""
         self.requests.labels(route, method if method in METHODS else "other", str(status)).inc()
-        self.request_seconds.labels(route).observe(seconds)
+        self.request_seconds.labels(route, str(status)).observe(seconds)
 
     def text(self) -> bytes:
         """All figures, in Prometheus' text format."""
