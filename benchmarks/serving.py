@@ -178,7 +178,7 @@ async def closed_loop(server: Server, *, clients: int, seconds: float, side: int
 
 
 def refused_within(server: Server, seconds: float) -> float | None:
-    """Share of the refusals that the server itself took so long for at most, by its own figures: without the clients' share of the cores."""
+    """Share of the refusals for which the server took so long at most, by its own figures: without what clients take of the cores."""
     figures = httpx2.get(f"{server.address}metrics").text
     label = r'route="/api/models/\{model\}/translate",status="429"'
     within = re.search(rf'_request_seconds_bucket\{{le="{seconds}",{label}\}} ([\d.e+]+)', figures)

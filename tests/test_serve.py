@@ -587,7 +587,7 @@ def followed(tmp_path, models):
         {"images": 50, "kind": "losses", "elapsed_seconds": 5.0, "generator": {"pixel": "nan"}, "images_per_second": 10.0},
         {"images": 60, "kind": "validation", "elapsed_seconds": 6.0, "psnr": 12.5, "protocol": "words"},
         {"images": 60, "kind": "event", "elapsed_seconds": 6.0, "event": "alarm", "alarm": "collapse", "evidence": "all alike"}
-        | {"remedies": ["wait"], "picture": "alarms/60-collapse.png"},
+        | {"remedies": ["pixloom resume /srv/runs/x"], "picture": "alarms/60-collapse.png"},
     ]
     record = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "history.jsonl").write_text(record + '{"images": 61, "ki', encoding="utf-8")
@@ -606,7 +606,13 @@ def test_a_run_is_followed(followed, monkeypatch):
     assert (run["state"], run["recipe"], run["task"], run["size"], run["title"]) == ("training", "auto", "pair", 64, "Cells")
     assert (run["images"], run["total_images"], run["remaining_seconds"]) == (60, 300, 24)
     assert run["metrics"] == {"psnr": 12.5}
-    alarm = {"name": "collapse", "images": 60, "message": "all alike", "remedies": ["wait"], "picture": "60-collapse.png"}
+    alarm = {
+        "name": "collapse",
+        "images": 60,
+        "message": "all alike",
+        "remedies": ["pixloom resume /srv/runs/x"],
+        "picture": "60-collapse.png",
+    }
     assert run["alarms"] == [alarm]
     assert run["has_report"]
 
@@ -647,7 +653,7 @@ def test_the_record_is_read_on_line_by_line(followed):
     assert first["entries"][0]["message"] == "data in (a file)"
     assert site.get("/api/runs/cells/history", params={"after": 4}).json() == {"next": 4, "entries": []}
     with (folder / "history.jsonl").open("a", encoding="utf-8") as file:
-        file.write('nd": "signs"}\n{"images": 62, "kind": "losses", "x": NaN}\nno json\n')
+        file.write('nd": "signs"}\n{"images": 62, "kind": "losses", "x": NaN}\nno json\n' + "[" * 5000 + "\n")
     more = site.get("/api/runs/cells/history", params={"after": 4}).json()
     assert (more["next"], [entry["images"] for entry in more["entries"]]) == (6, [61, 62])
     (folder / "new").write_text('{"images": 1, "kind": "losses"}\n', encoding="utf-8")

@@ -27,7 +27,7 @@ from pixloom.serve.contract import (
     Source,
     Target,
 )
-from pixloom.serve.refusal import RefusedError
+from pixloom.serve.refusal import RefusedError, without_places
 from pixloom.tasks.labels import Label
 
 _PLAIN_NAMES = ("model", "model-last", "back")  # of folders that say nothing about what is in them
@@ -69,7 +69,7 @@ class Served:
     @property
     def card(self) -> str:
         """The model card."""
-        return model_card(self.forward.description)
+        return without_places(model_card(self.forward.description))
 
 
 @dataclass(frozen=True)

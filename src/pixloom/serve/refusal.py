@@ -11,7 +11,7 @@ from pixloom.errors import ConfigError, DataError, DependencyError, ImageError, 
 LONGEST = 500
 """Characters of a text that a client is told."""
 
-_PLACE = re.compile(r"(?<![\w.)])(?:[A-Za-z]:[\\/]|~?/|\\\\)[^\s'\",;)]+")  # a path of any system
+_PLACE = re.compile(r"(?<![\w.):/])(?:[A-Za-z]:[\\/]|~?/|\\\\)[^\s'\",;)]+")  # a path of any system
 
 _KINDS: dict[type[PixloomError], tuple[int, str]] = {
     ImageError: (422, "bad-picture"),
@@ -76,7 +76,16 @@ def told(text: str | None) -> str | None:
     >>> told("it lies in C:\\data\\x.png, or in /srv/x"), told("JPEG/PNG or 1/2")
     ('it lies in (a file), or in (a file)', 'JPEG/PNG or 1/2')
     """
-    return None if text is None else _PLACE.sub("(a file)", text)[:LONGEST]
+    return None if text is None else without_places(text)[:LONGEST]
+
+
+def without_places(text: str) -> str:
+    """A text without paths of the machine; addresses on the web stay.
+
+    >>> without_places("see https://example.org/x, or ~/models and /srv")
+    'see https://example.org/x, or (a file) and (a file)'
+    """
+    return _PLACE.sub("(a file)", text)
 
 
 def body_of(refusal: RefusedError) -> dict[str, Any]:

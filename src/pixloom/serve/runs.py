@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pixloom.serve.contract import Alarm, HistoryView, RunView, Sample
 from pixloom.serve.describing import Followed
-from pixloom.serve.refusal import not_found, told
+from pixloom.serve.refusal import not_found, without_places
 from pixloom.yamltext import read_yaml
 
 AT_ONCE = 2000
@@ -160,16 +160,19 @@ def is_locked(path: Path) -> bool | None:
 
 def _entry(line: bytes) -> Entry | None:
     try:
-        entry = json.loads(line.decode("utf-8", "replace"), parse_constant=str)
+        entry = _clean(json.loads(line.decode("utf-8", "replace"), parse_constant=str))
     except (ValueError, RecursionError):
         return None
-    known = isinstance(entry, dict) and isinstance(entry.get("images"), int) and "kind" in entry
-    return _clean(entry) if known else None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("images"), int) and "kind" in entry else None
 
 
-def _clean(entry: Entry) -> Entry:
+def _clean(value: Any) -> Any:
     """Without paths of the machine in its texts."""
-    return {name: told(value) if isinstance(value, str) else value for name, value in entry.items()}
+    if isinstance(value, dict):
+        return {name: _clean(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return without_places(value) if isinstance(value, str) else value
 
 
 def _alarm(entry: Entry) -> Alarm:
