@@ -610,7 +610,7 @@ def test_a_run_is_followed(followed, monkeypatch):
         "name": "collapse",
         "images": 60,
         "message": "all alike",
-        "remedies": ["pixloom resume /srv/runs/x"],
+        "remedies": ["pixloom resume (a file)"],
         "picture": "60-collapse.png",
     }
     assert run["alarms"] == [alarm]

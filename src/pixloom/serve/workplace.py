@@ -261,8 +261,9 @@ class Workplace:
         seconds = self._clock() - begun
         for (job, _), make in zip(pairs, makers, strict=True):
             job.network_seconds += seconds
-            self._to_encode.acquire()
-            self._encoders.submit(self._encode, job, sample, make)
+            if not job.is_over:
+                self._to_encode.acquire()
+                self._encoders.submit(self._encode, job, sample, make)
         return True
 
     def _tell(self, job: Job, done: float) -> None:
