@@ -13,6 +13,7 @@ from PIL import Image
 
 from pixloom.config import TaskConfig
 from pixloom.serve import runs
+from pixloom.serve.contract import PICTURES, Wishes
 from pixloom.serve.describing import Followed
 from pixloom.serve.guard import door_for
 from pixloom.serve.limits import Limits
@@ -76,6 +77,7 @@ def wished(**params: Any) -> dict[str, Any]:
 
 
 SOURCE = ("source", png())
+PARTS = (413, "too-many-parts")
 
 ATTACKS: dict[str, tuple[dict[str, Any], int, str]] = {
     # Who asks
@@ -125,7 +127,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], int, str]] = {
     "address to be fetched (SSRF)": (post(b'{"url": "http://169.254.169.254/"}', content_type="application/json"), 415, "bad-content-type"),
     "form of names and values": (post(b"source=/etc/passwd", content_type="application/x-www-form-urlencoded"), 415, "bad-content-type"),
     "no type": (post(content_type=""), 415, "bad-content-type"),
-    "eleven parts": (form(SOURCE, *[("seed", "1")] * 10), 422, "given-twice"),
+    "eleven parts": (form(SOURCE, *[(name, b"x") for name in PICTURES], *[(name, "1") for name in list(Wishes.model_fields)[:5]]), *PARTS),
     "very many parts": (form(SOURCE, *[("seed", "1")] * 500), 400, "bad-form"),
     "very many files": (form(*[("source", b"x")] * 500), 400, "bad-form"),
     "very long field": (form(SOURCE, ("text", "a" * 100_000)), 400, "bad-form"),
