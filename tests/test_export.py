@@ -839,3 +839,29 @@ def test_torch_tensors_are_taken_by_every_runtime(made):
 def test_the_doctor_names_the_extras():
     assert {"onnxruntime": "export", "onnxscript": "export", "openvino": "openvino"}.items() <= doctor.EXTRAS.items()
     assert translator.find_model is choice.find_model
+
+
+SERVE = """
+import sys
+from starlette.testclient import TestClient
+from pixloom.serve.app import build_app
+from pixloom.serve.command import assembled
+from pixloom.serve.guard import door_for
+from pixloom.serve.limits import Limits
+
+service = assembled([sys.argv[1]], limits=Limits(), device="cpu")
+with TestClient(build_app(service, door=door_for("127.0.0.1")), base_url="http://localhost") as site:
+    head = {"content-type": "image/png"}
+    answer = site.post("/api/models/unet/translate?seed=2", content=open(sys.argv[2], "rb").read(), headers=head)
+assert answer.status_code == 200, answer.text
+open(sys.argv[3], "wb").write(answer.content)
+sys.exit("torch" in sys.modules)
+"""
+
+
+def test_an_export_is_served_without_torch(made, photos, tmp_path):
+    shutil.copy(made["unet"][0] / EXPORT, tmp_path / "unet.onnx")
+    arguments = [str(path) for path in (tmp_path / "unet.onnx", photos / "0.png", tmp_path / "out.png")]
+    subprocess.run([sys.executable, "-c", SERVE, *arguments], check=True)
+    expected = Translator.from_pretrained(made["unet"][0], runtime="torch").translate(read(photos / "0.png"), seed=2).pixels
+    assert np.abs(read(tmp_path / "out.png").pixels.astype(int) - expected).max() <= 1

@@ -207,8 +207,10 @@ def test_what_is_named_at_the_start_is_found(tmp_path, models):
     served, followed = open_all([str(run)])
     assert not served
     assert [(each.id, each.title) for each in followed] == [("Zellen", "Zellen 细胞")]
-    save_model(run / "model", generator=models["plain"].generator, description=models["plain"].description)
+    plain = models["plain"]
+    save_model(run / "model", generator=plain.generator, description=plain.description, back=(plain.generator, plain.description))
     served, followed = open_all([str(run), str(run / "model")], device="cpu")
+    assert [each["id"] for each in describe(served[0]).model_dump()["directions"]] == ["forward", "back"]
     assert [each.id for each in served] == ["Zellen", "Zellen-2"]
     assert [each.id for each in followed] == ["Zellen"]
     with pytest.raises(ModelError, match="no such model"):

@@ -22,6 +22,10 @@ EXTRAS = {
     "onnxscript": "export",
     "onnxruntime": "export",
     "openvino": "openvino",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "python-multipart": "serve",
+    "prometheus-client": "serve",
 }
 LEAST_FREE_GIB, LEAST_MEMORY_GIB = 2.0, 1.0
 GIB = 2**30
