@@ -20,11 +20,11 @@ from pixloom.modelfile import ModelDescription, describe_generator
 from pixloom.nets import build
 from pixloom.nets.layers import initialize
 from pixloom.serve.app import build_app
-from pixloom.serve.describing import Served
 from pixloom.serve.guard import Door, door_for
 from pixloom.serve.limits import Limits
 from pixloom.serve.metrics import Metrics
 from pixloom.serve.runs import Run
+from pixloom.serve.served import Served
 from pixloom.serve.service import Service
 from pixloom.serve.workplace import Workplace
 

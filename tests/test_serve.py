@@ -19,13 +19,13 @@ from pixloom.modelfile import save_model
 from pixloom.serve import page, runs
 from pixloom.serve.command import assembled, check, listening, settled_token, warm_up
 from pixloom.serve.contract import PICTURES, Wishes
-from pixloom.serve.describing import Followed, Served, describe, open_all
 from pixloom.serve.guard import door_for
 from pixloom.serve.intake import Sent, prepare
 from pixloom.serve.jobs import new_job
 from pixloom.serve.limits import Limits
 from pixloom.serve.metrics import Metrics
 from pixloom.serve.refusal import RefusedError
+from pixloom.serve.served import Followed, Served, describe, open_all
 from pixloom.serve.workplace import Workplace
 from serving import Gate, client, code_of, pixels_of, png, saved, service, translator
 
@@ -175,7 +175,7 @@ def test_models_are_described_for_a_page(site, models):
     assert not found["painted"]["strength"]
     assert found["parsed"]["target"]["kind"] == "labels"
     assert [each["id"] for each in found["parsed"]["target"]["classes"]] == [3, 5]
-    assert found["named"]["label"] == {"names": ["cat", "dog"], "given": "one"}
+    assert found["named"]["label"] == {"names": ["cat", "dog"], "given": "one", "default": None}
     assert found["named"]["needed"] == ["label"]
     assert [each["exclusive"] for each in found["shaped"]["attributes"]] == [None, 0, 0]
     assert found["shaped"]["attributes"][0] == {"name": "age", "low": 0, "high": 9, "default": None, "exclusive": None}

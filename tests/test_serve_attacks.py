@@ -14,9 +14,9 @@ from PIL import Image
 from pixloom.config import TaskConfig
 from pixloom.serve import runs
 from pixloom.serve.contract import PICTURES, Wishes
-from pixloom.serve.describing import Followed
 from pixloom.serve.guard import door_for
 from pixloom.serve.limits import Limits
+from pixloom.serve.served import Followed
 from serving import client, code_of, png, saved, service, translator
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "server.md"

@@ -15,7 +15,6 @@ from starlette.types import ASGIApp
 from pixloom import __version__
 from pixloom.serve import contract, page
 from pixloom.serve.contract import PICTURES, Refused, Wishes
-from pixloom.serve.describing import describe
 from pixloom.serve.failures import HANDLERS
 from pixloom.serve.guard import Door, Guard
 from pixloom.serve.jobs import view
@@ -24,6 +23,7 @@ from pixloom.serve.metrics import CONTENT_TYPE
 from pixloom.serve.reading import FORM, RAW
 from pixloom.serve.reception import accepted, first, left
 from pixloom.serve.refusal import RefusedError, not_found
+from pixloom.serve.served import describe
 from pixloom.serve.service import Service
 
 _SWEEP_SECONDS = 0.5

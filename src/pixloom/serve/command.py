@@ -19,11 +19,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pixloom.errors import ConfigError, OutputError
 from pixloom.inference.translator import Translator
 from pixloom.serve.app import build_app
-from pixloom.serve.describing import device_of, open_all
 from pixloom.serve.guard import door_for
 from pixloom.serve.limits import HEADER_BYTES, HEADER_SECONDS, LOOPBACK, MOST_CONNECTIONS, SHORTEST_TOKEN, Limits
 from pixloom.serve.metrics import Metrics
 from pixloom.serve.runs import follow
+from pixloom.serve.served import device_of, open_all
 from pixloom.serve.service import Service
 from pixloom.serve.workplace import Workplace
 

@@ -108,6 +108,7 @@ class LabelView(BaseModel):
 
     names: list[str]
     given: Literal["one"] = "one"
+    default: str | None = None
 
 
 class AttributeView(BaseModel):
@@ -147,6 +148,7 @@ class ModelView(BaseModel):
     task: str
     summary: str
     size: int
+    native: bool
     source: Source
     target: Target
     wants: list[str]

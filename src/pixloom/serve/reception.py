@@ -11,13 +11,13 @@ from starlette.requests import Request
 
 from pixloom.errors import PixloomError
 from pixloom.serve.contract import Wishes
-from pixloom.serve.describing import Served, device_of
 from pixloom.serve.failures import bad_parameter
 from pixloom.serve.intake import Sent, prepare
 from pixloom.serve.jobs import Job, new_job
 from pixloom.serve.limits import Limits
 from pixloom.serve.reading import check_type, read_body
 from pixloom.serve.refusal import RefusedError, refusal_of
+from pixloom.serve.served import Served, device_of
 from pixloom.serve.service import Service
 
 

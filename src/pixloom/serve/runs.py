@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pixloom.serve.contract import Alarm, HistoryView, RunView, Sample
-from pixloom.serve.describing import Followed
 from pixloom.serve.refusal import not_found, without_places
+from pixloom.serve.served import Followed
 from pixloom.yamltext import read_yaml
 
 AT_ONCE = 2000

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from pixloom.serve.describing import Served
 from pixloom.serve.limits import Limits
 from pixloom.serve.metrics import Metrics
 from pixloom.serve.refusal import not_found
 from pixloom.serve.runs import Run
+from pixloom.serve.served import Served
 from pixloom.serve.workplace import Workplace, give_way
 
 _READERS = 2  # threads that decode and prepare

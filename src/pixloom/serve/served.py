@@ -10,25 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pixloom.conditions.names import Attributes
-from pixloom.conditions.pictures import Image, Map
-from pixloom.errors import ConfigError, ModelError
+from pixloom.errors import ModelError
+from pixloom.inference.face import face_of
 from pixloom.inference.runtimes import TorchRuntime
 from pixloom.inference.translator import Translator, find_model, translates_back
 from pixloom.modelfile import model_card
-from pixloom.serve.contract import (
-    AttributeView,
-    ClassView,
-    Direction,
-    ImageView,
-    LabelView,
-    MapView,
-    ModelView,
-    Source,
-    Target,
-)
+from pixloom.serve.contract import ModelView
 from pixloom.serve.refusal import RefusedError, without_places
-from pixloom.tasks.labels import Label
 
 _PLAIN_NAMES = ("model", "model-last", "back")  # of folders that say nothing about what is in them
 
@@ -132,36 +120,8 @@ def unique_ids(titles: Iterable[str]) -> list[str]:
 @lru_cache(maxsize=256)
 def describe(model: Served) -> ModelView:
     """All that a page needs to offer a model."""
-    translator = model.forward
-    task, conditions = translator.task, translator.conditions
-    kinds = {kind.name: kind for kind in conditions.kinds}
-    attributes, map_, image = kinds.get("attributes"), kinds.get("map"), kinds.get("image")
-    return ModelView(
-        id=model.id,
-        title=model.title,
-        task=task.name,
-        summary=task.summary.partition(";")[0],
-        size=translator.description.size,
-        source=_source(model),
-        target=Target(
-            kind="labels" if task.makes_labels else "picture",
-            channels=translator.output_channels,
-            classes=_classes(_labels_of(translator) if task.makes_labels else ()),
-        ),
-        wants=list(task.takes),
-        takes=list(task.optional),
-        needed=[name for name in kinds if name not in conditions.optional and name not in task.wanted()],
-        magnification=task.magnification,
-        strength=_has_strength(model),
-        answers=translator.has_answers,
-        reference="style" in kinds,
-        text="text" in kinds,
-        label=LabelView(names=list(kinds["label"].known)) if "label" in kinds else None,
-        attributes=_attributes(attributes) if isinstance(attributes, Attributes) else [],
-        map=MapView(classes=_classes(map_.classes)) if isinstance(map_, Map) else None,
-        image=ImageView(channels=image.channels) if isinstance(image, Image) else None,
-        directions=_directions(model),
-    )
+    face = face_of(model.forward.description, title=model.title, back=model.back is not None)
+    return ModelView(id=model.id, title=model.title, **face)
 
 
 def device_of(translator: Translator) -> str:
@@ -194,59 +154,3 @@ def _check_png(translator: Translator, path: Path) -> None:
 @lru_cache(maxsize=64)
 def _with(translator: Translator, strength: float, index: bool) -> Translator:
     return Translator(translator.runtime, translator.description, strength=strength, index=index)
-
-
-def _has_strength(model: Served) -> bool:
-    try:
-        model.translator("forward", strength=0.5)
-    except ConfigError:
-        return False
-    return True
-
-
-def _source(model: Served) -> Source:
-    translator = model.forward
-    task, network = translator.task, int(translator.description.generator.options["source_channels"])
-    labels = _labels_of(translator) if task.source_is_labels else ()
-    commonest = max(labels, key=lambda label: label.share, default=None)
-    return Source(
-        kind="labels" if task.source_is_labels else "edges" if _shows_edges(model) else "picture",
-        channels=3 if task.source_is_labels else task.source_channels(3, network),
-        classes=_classes(labels),
-        background=(255, 255, 255) if commonest is None else commonest.colour,
-    )
-
-
-def _shows_edges(model: Served) -> bool:
-    """Whether the sources are drawings, as far as the names say: nothing in a model does."""
-    facts = model.forward.description.facts.get("data")
-    data = facts.get("name", "") if isinstance(facts, dict) else ""
-    words = f"{model.title} {data}".casefold()
-    return model.forward.task.name == "pair" and any(word in words for word in ("edge", "sketch", "drawing"))
-
-
-def _labels_of(translator: Translator) -> tuple[Label, ...]:
-    vocabulary = getattr(translator.task, "vocabulary", None)
-    return () if vocabulary is None else tuple(vocabulary.kept)
-
-
-def _classes(labels: Sequence[Label]) -> list[ClassView]:
-    return [
-        ClassView(id=place if label.id is None else label.id, name=label.name, color=label.colour) for place, label in enumerate(labels)
-    ]
-
-
-def _attributes(kind: Attributes) -> list[AttributeView]:
-    groups = {name: number for number, group in enumerate(kind.exclusive or ()) for name in group}
-    return [
-        AttributeView(name=name, low=low, high=high, exclusive=groups.get(name))
-        for name, low, high in zip(kind.names, kind.low, kind.high, strict=True)
-    ]
-
-
-def _directions(model: Served) -> list[Direction]:
-    task = model.forward.description.task
-    origin, to = ((task.options or {}).get(name) for name in ("origin", "to"))
-    first, second = (str(origin), str(to)) if origin and to else ("B", "A") if task.direction == "BtoA" else ("A", "B")
-    ways = [Direction(id="forward", title=f"{first} to {second}")]
-    return ways if model.back is None else [*ways, Direction(id="back", title=f"{second} to {first}")]
