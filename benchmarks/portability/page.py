@@ -11,7 +11,7 @@ from benchmarks.portability.formats import FORMATS, RECIPES, TITLES
 HEAD = """# Portability
 
 Made by `python -m benchmarks.portability page` from the records in [benchmarks/results/portability](../benchmarks/results/portability),
-which the other commands of that script write. Everything here is of {threads} threads of a CPU ({machine}), torch {torch}.
+which the other commands of that script write. All of it is of a CPU ({machine}), torch {torch}.
 """
 
 FORMATS_HEAD = """
@@ -72,7 +72,7 @@ exit code {exit}, and said, beside *{end}*:
 """
 
 
-NOTHING = "(nothing: it is passed over, for by its name it is no picture that is read, or it is one after all)"
+NOTHING = "nothing: it is no file of a name that is read, or a good one after all (what is locked, root may read)"
 
 
 def write_page(results: Path, page: Path) -> None:
@@ -137,8 +137,5 @@ def of_film(row: dict[str, Any]) -> str:
 def of_intake(row: dict[str, Any]) -> str:
     """What was said of each file."""
     head = INTAKE_HEAD.format(good=row["good"], kinds=row["kinds"], made=len(row["made"]), exit=row["exit"], end=row["end"])
-    lines = [
-        f"| `{kind}` | {' '.join(said).replace('|', '/') or '(nothing: it is no picture by its name)'} |"
-        for kind, said in row["said"].items()
-    ]
+    lines = [f"| `{kind}` | {said.replace('|', '/') or NOTHING} |" for kind, said in row["said"].items()]
     return head + "\n".join(lines) + "\n"
