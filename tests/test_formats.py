@@ -19,7 +19,7 @@ from pixloom.errors import ConfigError, DependencyError, ModelError, OutputError
 from pixloom.images import Picture, from_model, write
 from pixloom.inference import parity, quantize
 from pixloom.inference.export import export_onnx
-from pixloom.inference.litert import export_litert
+from pixloom.inference.litert import Spread, export_litert
 from pixloom.inference.parity import MOST_DIFFERENCE, real
 from pixloom.inference.program import NOTE, export_program
 from pixloom.inference.quantize import INT8, export_int8
@@ -107,6 +107,14 @@ def test_an_export_is_compared_on_real_pictures_of_a_folder_or_of_its_run(tmp_pa
     shown = real(tmp_path / "run" / "model", TorchRuntime(generator, description.inference, device="cpu"), description)
     assert shown, "the held-out pictures of the run"
     assert all(given.source.shape[1] == 1 for given in shown)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "more", "bias"), [(3, 2, 1, 1, True), (4, 2, 1, 0, False), (5, 3, 1, 2, True)])
+def test_a_transposed_convolution_may_be_written_as_a_convolution(kernel, stride, padding, more, bias):
+    torch.manual_seed(0)
+    layer = torch.nn.ConvTranspose2d(3, 5, kernel, stride, padding, more, bias=bias)
+    maps = torch.randn(2, 3, 6, 7)
+    torch.testing.assert_close(Spread(layer)(maps), layer(maps))
 
 
 def test_litert_where_it_is_installed(tmp_path):

@@ -62,6 +62,9 @@ def save_network(name: str, folder: Path, **changed: Any) -> None:
     torch.manual_seed(0)
     generator = build(config.generator.name, options, source_channels=3, target_channels=3, size=SIDE)
     initialize(generator)
+    for parameter in generator.parameters():
+        if parameter.ndim > 1 and not parameter.any():  # layers that begin at zero would hide all that comes before them
+            torch.nn.init.normal_(parameter, std=0.02)
     described = describe_generator(config.generator.name, generator)
     inference = config.inference.model_copy(update={"dropout": False, "statistics": "running"})
     save_model(folder, generator=generator, description=ModelDescription(TaskConfig(), described, inference, size=SIDE, recipe=name))

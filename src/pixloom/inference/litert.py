@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pixloom.errors import ModelError, first_line, require
 from pixloom.files import new_file
@@ -69,7 +72,7 @@ def export_litert(
     litert = require("litert_torch", extra="litert", purpose="exporting to LiteRT")
     generator, description = load_model(folder)
     reference = TorchRuntime(generator, description.inference, device="cpu")
-    network, _, signature = exportable(generator, description)
+    network, _, signature = exportable(without_output_padding(copy.deepcopy(generator)), description)
     first = made_up(description, signature)[0]
     shown = [_cut(given, first) for given in real(folder, reference, description, folder=None if pictures is None else Path(pictures))]
     inputs = [first, *(given for given in shown if given is not None)]
@@ -90,6 +93,43 @@ def export_litert(
         check(differences[NAME], what="the LiteRT model")
     seconds = seconds_of({"torch": reference, NAME: runtime}, first)
     return Export(path, sizes_of([first]), differences, seconds, {}, pictures=len(inputs) - 1)
+
+
+def without_output_padding(network: nn.Module) -> nn.Module:
+    """The network with its transposed convolutions that pad their output written as convolutions, which the converter has a rule for."""
+    for parent in list(network.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.ConvTranspose2d) and any(layer.output_padding):
+                setattr(parent, name, Spread(layer))
+    return network
+
+
+class Spread(nn.Module):
+    """A transposed convolution as a convolution of its input with zeros between the pixels, its kernel turned over.
+
+        y = conv(pad(x with s - 1 zeros after every row and column), flip(W)^T),   k - 1 - p before, k - 1 - p + o - (s - 1) after
+
+    for a square kernel k, stride s, padding p and output padding o.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, layer: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.stride = layer.stride[0]
+        before = layer.kernel_size[0] - 1 - int(layer.padding[0])
+        self.pad = (before, before + layer.output_padding[0] - (self.stride - 1)) * 2
+        self.register_buffer("weight", layer.weight.detach().flip(2, 3).transpose(0, 1).contiguous())
+        self.register_buffer("bias", None if layer.bias is None else layer.bias.detach())
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(batch, inner, height, width) to (batch, outer, s height, s width) where k + o = s + 2 p."""
+        batch, channels, height, width = maps.shape
+        zeros = self.stride - 1
+        rows = F.pad(maps[:, :, :, None], (0, 0, 0, zeros)).reshape(batch, channels, self.stride * height, width)
+        spread = F.pad(rows[..., None], (0, zeros)).reshape(batch, channels, self.stride * height, self.stride * width)
+        return F.conv2d(F.pad(spread, self.pad), self.weight, self.bias)
 
 
 def _cut(given: Input, like: Input) -> Input | None:
