@@ -60,10 +60,11 @@ class DependencyError(PixloomError):
 def first_line(error: BaseException) -> str:
     """The first line of what an error of another library says, or its kind where it says nothing.
 
-    >>> first_line(ValueError("told")), first_line(KeyError())
-    ('told', 'KeyError')
+    >>> first_line(ValueError("told")), first_line(KeyError()), first_line(KeyError(101))
+    ('told', 'KeyError', 'KeyError')
     """
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = str(error).strip().splitlines()
+    return text[0] if text and not text[0].isdecimal() else type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

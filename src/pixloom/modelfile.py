@@ -22,7 +22,7 @@ from pixloom.conditions import Condition, build_conditions
 from pixloom.config import InferenceConfig, NetworkConfig, TaskConfig
 from pixloom.errors import ConfigError, ModelError, PixloomError, nearest
 from pixloom.files import checksum, new_folder
-from pixloom.tasks import build_task
+from pixloom.tasks import Task, build_task
 
 if TYPE_CHECKING:
     import torch
@@ -261,6 +261,9 @@ def model_card(description: ModelDescription) -> str:
     return "\n".join([*sections, _LIMITS])
 
 
+MOST_NAMES = 20
+"""So many names are listed in a card."""
+
 _HEADER = """---
 library_name: pixloom
 pipeline_tag: image-to-image
@@ -302,8 +305,18 @@ def _what_it_is(description: ModelDescription) -> str:
     return (
         f"Task: {task.summary}{direction}. Translates pictures of {source} channel(s) into pictures of {target}, of any size, with a\n"
         f"`{description.generator.name}` trained at {description.size} px. Batch norm, where it has any, uses {statistics}; dropout is"
-        f" {'on, with a fixed seed' if inference.dropout else 'off'}.\n{_what_steers_it(description)}"
+        f" {'on, with a fixed seed' if inference.dropout else 'off'}.\n{_classes_of(task)}{_what_steers_it(description)}"
     )
+
+
+def _classes_of(task: Task) -> str:
+    """The classes of its label maps."""
+    if not (task.source_is_labels or task.makes_labels):
+        return ""
+    names = task.vocabulary.names  # type: ignore[attr-defined]
+    where = "the source" if task.source_is_labels else "the output"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"\nClasses of its label maps ({where}): {', '.join(names[:MOST_NAMES])}{more}.\n"
 
 
 def _needed_options(description: ModelDescription) -> str:
@@ -333,7 +346,7 @@ def _what_steers_it(description: ModelDescription) -> str:
 
 
 def _names_of(kind: Condition) -> str:
-    return f" ({', '.join(kind.known[:20])}{', ...' if len(kind.known) > 20 else ''})" if kind.known else ""
+    return f" ({', '.join(kind.known[:MOST_NAMES])}{', ...' if len(kind.known) > MOST_NAMES else ''})" if kind.known else ""
 
 
 def _as_list(content: Any, indent: str = "") -> str:

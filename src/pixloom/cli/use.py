@@ -83,7 +83,9 @@ def translate(
         return _translate_films(translator, films, given={**given, **shown}, overwrite=replacing, **wishes)
 
     if watch:
-        _follow(inputs, lambda some: find(some, replacing=True), lambda due: work(due, replacing=True), show=show, out=out)
+        failed = _follow(inputs, lambda some: find(some, replacing=True), lambda due: work(due, replacing=True), show=show, out=out)
+        if failed:
+            raise typer.Exit(2)
         return
     films, pictures = _films(inputs, out=out)
     jobs = find(pictures, replacing=overwrite)  # before anything is translated, so that mistakes are seen first
@@ -101,25 +103,32 @@ def _follow(
     *,
     show: Callable[..., int],
     out: Path,
-) -> None:
-    """Translate what comes into folders, pictures and films, until Ctrl-C."""
+) -> int:
+    """Translate what comes into folders, pictures and films, until Ctrl-C; how many failed."""
     from pixloom.inference.batch import Report
     from pixloom.inference.video import is_video
     from pixloom.inference.watching import watch
+
+    failed = 0
 
     def find_all() -> list[Any]:
         films, others = _films(folders, out=out)
         return [*films, *find(others)]
 
     def work_all(due: list[Any]) -> Any:
+        nonlocal failed
         pictures = [job for job in due if not is_video(job.source)]
-        show([job for job in due if is_video(job.source)], replacing=True)
-        return work(pictures) if pictures else Report()
+        failed += show([job for job in due if is_video(job.source)], replacing=True)
+        report = work(pictures) if pictures else Report()
+        failed += len(report.failed)
+        return report
 
     if not folders or not all(Path(text).is_dir() for text in folders):
         raise ConfigError("only folders can be watched", why=f"given: {', '.join(folders)}", fix="name a folder that is there")
     typer.echo(f"watching {', '.join(folders)}; Ctrl-C ends it", err=True)
     watch(find_all, work_all, say=_say_watched, complain=lambda sentence: typer.echo(f"waiting: {sentence}", err=True))
+    typer.echo(f"no longer watching{f', {failed} failed' if failed else ''}", err=True)
+    return failed
 
 
 def _say_translated(report: Any, *, count: int, out: Path, runtime: str) -> int:
@@ -184,7 +193,8 @@ def _translate_films(translator: Any, films: Sequence[Any], *, given: Mapping[st
             typer.echo(f"error: {error}", err=True)
             continue
         still = (
-            f"; where the source stands still, it changes by {made.flicker:.2f} grey levels a frame ({made.source_flicker:.2f} there)"
+            f"; flicker: where the source stands still, the translation changes by {made.flicker:.2f} of 255 grey levels from frame to"
+            f" frame, the source by {made.source_flicker:.2f}"
             if made.flicker is not None
             else ""
         )

@@ -331,7 +331,7 @@ def _opened(source: Path | str | bytes) -> Iterator[BinaryIO]:
     path = Path(source)
     with _reading(path):
         if not path.exists():
-            raise ImageError("there is no such file")
+            raise ImageError("this is a link to nothing" if path.is_symlink() else "there is no such file", fix="check the path")
         if not path.is_file():
             raise ImageError("this is not a file", why="it is a folder" if path.is_dir() else "it is a device or a pipe")
         with path.open("rb") as stream:

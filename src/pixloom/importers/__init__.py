@@ -341,6 +341,8 @@ def _of_folder(folder: Path) -> tuple[Path, Path | None]:
         return one, None
     if there.is_file():
         return there, back if back.is_file() else None
+    if (folder / DESCRIPTION).is_file():
+        raise ModelError("this is a model of Pixloom already", where=folder, fix="use it as it is, e.g. pixloom translate MODEL PICTURES")
     raise ModelError(
         "there is no generator in this folder",
         where=folder,

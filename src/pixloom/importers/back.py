@@ -81,7 +81,8 @@ def _layers(description: ModelDescription, *, where: Path) -> tuple[Pairs, str]:
             "pytorch-CycleGAN-and-pix2pix has no such network",
             where=where,
             why=why,
-            fix="it has unet of depth 7 and 8, and resnet of 6 and 9 blocks; export to ONNX instead",
+            fix="it has unet of depth 7 and 8 (--recipe pix2pix with --size 128 and 256) and resnet of 6 and 9 blocks (--recipe cyclegan); "
+            "train one of them, or export to ONNX",
         )
     dropped = options["dropout"] > 0
     layers = junyanz.unet_layers(options["depth"]) if name == "unet" else junyanz.resnet_layers(2, options["blocks"], dropout=dropped)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pixloom.errors import ImageError, OutputError, require
+from pixloom.errors import ImageError, OutputError, first_line, require
 from pixloom.files import new_file, remove_old_drafts
 from pixloom.images import Picture, from_model, to_model, with_channels
 from pixloom.inference.translator import Size, Translator, as_given
@@ -254,7 +254,9 @@ def _opened(av: Any, source: Path) -> Iterator[Any]:
     try:
         reading = av.open(str(source))
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise ImageError("this is no video, or a damaged one", where=source, why=str(error), fix="give another file") from error
+        why = getattr(error, "strerror", None) or first_line(error)
+        fix = "play it, and convert it with a program that can"
+        raise ImageError("this is no video, or a damaged one", where=source, why=why, fix=fix) from error
     with reading:
         yield reading
 

@@ -12,8 +12,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from pixloom.errors import PixloomError
-from pixloom.serve.contract import Wishes
+from pixloom.serve.contract import MOST_SAMPLES, Wishes
 from pixloom.serve.refusal import RefusedError, body_of, fault, refusal_of
+
+FIXES = {
+    "seed": "give a whole number from 0 to 2^53 - 1",
+    "samples": f"give a number of answers from 1 to {MOST_SAMPLES}",
+    "strength": "give a number from 0, the source, over 1, the translation, to 1.5",
+    "size": "give trained, native, or a number of pixels",
+    "direction": "give forward, or back for a model that learnt both directions",
+    "label": "give the name of a class, or shares such as cat=0.5,dog=0.5",
+    "attributes": 'give a JSON object of numbers by name, such as {"smile": 1}',
+    "keep_alpha": "give true or false",
+    "index": "give true or false",
+}
+"""What can be given, by parameter."""
 
 
 def bad_parameter(errors: Any) -> RefusedError:
@@ -23,6 +36,8 @@ def bad_parameter(errors: Any) -> RefusedError:
     if first["type"] == "extra_forbidden":
         fix = f"known: {', '.join(Wishes.model_fields)}"
         return RefusedError(f"there is no parameter '{name[:100]}'", code="unknown-parameter", status=422, fix=fix)
+    if name in FIXES:
+        return RefusedError(f"{name} cannot be that", code="bad-parameter", status=422, where=name, fix=FIXES[name])
     return RefusedError(f"{name} cannot be that", code="bad-parameter", status=422, where=name, why=str(first["msg"])[:200])
 
 
@@ -43,8 +58,9 @@ async def _on_http(request: Request, error: Exception) -> Response:
     what, code = {404: ("there is nothing here", "not-found"), 405: ("this cannot be done here", "method-not-allowed")}.get(
         status, ("the request cannot be understood", "bad-request")
     )
-    headers = {"Allow": ", ".join(_methods(request))} if status == 405 else {}
-    return _refused(RefusedError(what, code=code, status=status, headers=headers))
+    methods = ", ".join(_methods(request)) if status == 405 else ""
+    fix = {404: "what there is stands in openapi.json", 405: f"here: {methods}"}.get(status)
+    return _refused(RefusedError(what, code=code, status=status, fix=fix, headers={"Allow": methods} if methods else {}))
 
 
 def _methods(request: Request) -> list[str]:

@@ -54,7 +54,13 @@ def check_samples(translator: Translator, wishes: Wishes) -> None:
         RefusedError: it is so.
     """
     if wishes.samples > 1 and not translator.has_answers:
-        raise RefusedError("this model has one answer for each picture", code="one-answer", status=422, fix="leave samples out")
+        raise RefusedError(
+            "this model has one answer for each picture",
+            code="one-answer",
+            status=422,
+            why="it was trained without noise",
+            fix="leave samples out, or serve a model with noise",
+        )
 
 
 def prepare(translator: Translator, sent: Sent, *, wishes: Wishes, limits: Limits) -> Prepared:
@@ -81,7 +87,10 @@ def header_of(data: bytes, *, name: str, limits: Limits) -> Header:
     Raises:
         RefusedError: no JPEG, PNG or WebP, too many pixels, or more than one frame.
     """
-    kind = _told(lambda: sniff(data[:32]), where=name)
+    try:
+        kind = sniff(data[:32])
+    except PixloomError as error:
+        raise RefusedError("this is no picture", code="not-a-picture", status=415, where=name, fix="send JPEG, PNG or WebP") from error
     if kind not in FORMATS:
         raise RefusedError(f"{kind} is not read here", code="not-a-picture", status=415, where=name, fix="send JPEG, PNG or WebP")
     check_segments(data, kind, where=name)

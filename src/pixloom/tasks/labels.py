@@ -48,6 +48,9 @@ NEAR = 12
 STRAY = {False: 0.01, True: 0.05}
 """Whether a file is a JPEG, which mixes colours at edges -> the share of it that a colour of no class may fill; an id may not at all."""
 
+SOFT, LEAST_PLAIN = 8, 0.5
+"""Of a map of such grey values, this share lies so near those of the classes; of a photograph it hardly ever does."""
+
 Value = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -318,6 +321,8 @@ def check_labels(values: np.ndarray, counts: np.ndarray, *, classes: Classes, wh
     """
     found: Ids = classes.find(values[None])[0]
     unknown = np.flatnonzero(found == UNKNOWN)
+    if values.shape[1] == 1 and classes.are_wide:
+        _check_plain(values, counts, classes=classes, where=where)
     if not len(unknown):
         return found
     grey, stray = values.shape[1] == 1, values[unknown].astype(np.int32)
@@ -334,6 +339,23 @@ def check_labels(values: np.ndarray, counts: np.ndarray, *, classes: Classes, wh
         why=f"{share:.2%} of the label map has it; {_known(classes, grey=grey)}",
         fix=f"use the classes that were learnt: {', '.join(classes.names)}" if where is None else to_learn,
     )
+
+
+def _check_plain(values: np.ndarray, counts: np.ndarray, *, classes: Classes, where: Path | None) -> None:
+    """Refuse a grey picture that is no map of classes whose values are far apart, though every value is nearest to one of them.
+
+    Raises:
+        DataError: it is none.
+    """
+    apart = np.abs(values.astype(np.int32) - np.array(classes.values)).min(axis=1)
+    share = counts[apart <= SOFT].sum() / counts.sum()
+    if share < LEAST_PLAIN:
+        raise DataError(
+            "this is no label map of these classes, more likely a photograph",
+            where=where,
+            why=f"{1 - share:.0%} of it lies between their values ({', '.join(map(str, sorted(classes.values)))})",
+            fix="give label maps, or the other --direction if these are the photos",
+        )
 
 
 def is_blurred(path: Path) -> bool:
