@@ -710,7 +710,7 @@ def test_a_model_that_changes_under_its_export_is_not_exported(model, quick, mon
 
 
 def test_abandoned_drafts_of_an_export_are_removed(model, quick, tmp_path):
-    old, new = tmp_path / ".x.onnx-abcdefgh.onnx", tmp_path / ".x.onnx-ijklmnop.onnx"
+    old, new = tmp_path / ".x.onnx-abcdefgh.draft.onnx", tmp_path / ".x.onnx-ijklmnop.draft.onnx"
     for draft in (old, new):
         draft.write_bytes(b"half")
     os.utime(old, (0, 0))

@@ -195,7 +195,14 @@ def test_spade_with_its_style_encoder(tmp_path):
     made = [translate(sky, given={"style": look}) for look in looks]
     assert not np.array_equal(*made)
     torch.save(peers.peer_spade_encoder_state(width=2, code=5), tmp_path / "latest_net_E.pth")
-    with pytest.raises(ModelError, match="style encoder beside it is not its own"):
+    with pytest.raises(ModelError, match=r"(?s)style encoder beside it is not its own.*two times 6 numbers"):
+        taken_in(state, tmp_path, names=("sky", "sea", "land"))
+    for spoilt in ({"fc_mu.weight": torch.zeros(6, 257)}, {"fc_mu.bias": torch.zeros(())}, {"layer1.0.weight_v": torch.zeros(2)}):
+        torch.save({**encoder, **spoilt}, tmp_path / "latest_net_E.pth")
+        with pytest.raises(ModelError, match="style encoder beside it is not its own"):
+            taken_in(state, tmp_path, names=("sky", "sea", "land"))
+    (tmp_path / "latest_net_E.pth").write_text("hello", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"(?s)no file of weights.*latest_net_E"):
         taken_in(state, tmp_path, names=("sky", "sea", "land"))
 
 

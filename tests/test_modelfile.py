@@ -346,14 +346,9 @@ def test_a_description_can_be_made_by_hand():
 
 def test_drafts_that_killed_processes_left_are_removed(tmp_path):
     (tmp_path / "inner").mkdir()
-    drafts = [tmp_path / ".a.png-ab12_xyz.png", tmp_path / "inner" / ".b-12345678", tmp_path / ".history.jsonl-00000000.jsonl"]
-    kept = [
-        tmp_path / ".lock",
-        tmp_path / ".gitignore",
-        tmp_path / "a.png",
-        tmp_path / ".a.png-short.png",
-        tmp_path / ".B.PNG-ABCDEFGH.PNG",
-    ]
+    drafts = [tmp_path / ".a.png-ab12_xyz.draft.png", tmp_path / "inner" / ".b-12345678.draft", tmp_path / ".h.jsonl-00000000.draft.jsonl"]
+    names = (".lock", ".my-notebook", "a.png", ".lab-protocol.md", ".labels-verified.json", ".a.png-short.draft")
+    kept = [tmp_path / name for name in names]
     for path in (*drafts, *kept):
         path.write_bytes(b"x")
     remove_drafts(tmp_path)
@@ -362,10 +357,22 @@ def test_drafts_that_killed_processes_left_are_removed(tmp_path):
 
 
 def test_only_old_drafts_of_the_same_file_are_removed(tmp_path):
-    old, young, other = (tmp_path / f".{name}" for name in ("clip.mp4-abcdefgh.mp4", "clip.mp4-12345678.mp4", "film.mp4-abcdefgh.mp4"))
+    names = ("clip.mp4-abcdefgh.draft.mp4", "clip.mp4-12345678.draft.mp4", "film.mp4-abcdefgh.draft.mp4")
+    old, young, other = (tmp_path / f".{name}" for name in names)
     for path in (old, young, other):
         path.write_bytes(b"x")
     for path in (old, other):
         os.utime(path, (time.time() - 2 * OLD_SECONDS,) * 2)
     remove_old_drafts(tmp_path / "clip.mp4")
     assert (old.exists(), young.exists(), other.exists()) == (False, True, True)
+
+
+def test_of_a_link_what_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for content in ("first", "second"):
+        with new_folder(tmp_path / "link", what="the test") as draft:
+            (draft / "content").write_text(content, encoding="utf-8")
+        assert (tmp_path / "real" / "content").read_text(encoding="utf-8") == content
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]

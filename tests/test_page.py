@@ -161,16 +161,27 @@ def test_onnxruntime_web_is_found_or_asked_for(tmp_path, monkeypatch):
     assert web.copy_runtime(folder, tmp_path / "runtime") == {"wasm": web.MODULES["wasm"]}
 
 
-def test_a_page_replaces_only_a_page(tmp_path):
+def test_a_page_replaces_only_a_page(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="folder of its own"):
         web._place(None, overwrite=False)
-    (tmp_path / "x").write_text("mine", encoding="utf-8")
+    place = tmp_path / "web"
+    place.mkdir()
+    (place / web.MODEL).write_text('{"format": "layers-model"}', encoding="utf-8")  # as TensorFlow.js has it
     with pytest.raises(OutputError, match="not an exported page"):
-        web._place(tmp_path, overwrite=True)
-    (tmp_path / web.MODEL).write_text("{}", encoding="utf-8")
+        web._place(place, overwrite=True)
+    (place / web.MODEL).write_text('{"onnx": {}}', encoding="utf-8")
+    (place / web.NETWORK).write_bytes(b"x")
     with pytest.raises(OutputError, match="exists already"):
-        web._place(tmp_path, overwrite=False)
-    assert web._place(tmp_path, overwrite=True) == tmp_path
+        web._place(place, overwrite=False)
+    assert web._place(place, overwrite=True) == place
+    (tmp_path / "link").symlink_to(place)
+    assert web._place(tmp_path / "link", overwrite=True) == place
+    (place / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"(?s)more in this folder.*thesis\.txt"):
+        web._place(place, overwrite=True)
+    monkeypatch.chdir(place)
+    with pytest.raises(OutputError, match="current folder"):
+        web._place(".", overwrite=True)
 
 
 def test_the_command_says_what_has_no_effect(tmp_path, capsys):

@@ -80,7 +80,7 @@ def new_file(path: Path, *, what: str) -> Iterator[Path]:
     """
     with writing(what, path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=f"{_DRAFT}{path.suffix}", dir=path.parent)
         os.close(handle)
         draft = Path(name)
         try:
@@ -94,7 +94,7 @@ def new_file(path: Path, *, what: str) -> Iterator[Path]:
 
 def remove_old_drafts(path: Path) -> None:
     """Remove the drafts of a file that killed processes left an hour ago or more; other processes may be writing newer ones."""
-    for draft in path.parent.glob(f".{glob.escape(path.name)}-????????{glob.escape(path.suffix)}"):
+    for draft in path.parent.glob(f".{glob.escape(path.name)}-????????{_DRAFT}{glob.escape(path.suffix)}"):
         with suppress(OSError):
             if time.time() - draft.stat().st_mtime > OLD_SECONDS:
                 draft.unlink()
@@ -107,7 +107,7 @@ def new_folder(folder: Path, *, what: str) -> Iterator[Path]:
     Raises:
         OutputError: the disk is full or the place is not writable.
     """
-    folder = folder.absolute()
+    folder = folder.resolve() if folder.is_symlink() else folder.absolute()  # of a link, what it leads to
     with writing(what, folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=_DRAFT, dir=folder.parent))
@@ -151,7 +151,7 @@ OLD_SECONDS = 3600
 """The age from which on an unfinished file is taken for abandoned."""
 
 _DRAFT, _RETIRED = ".draft", ".retired"
-_DRAFT_FILE = re.compile(r"\..+-[a-z0-9_]{8}(\.[^.]+)?")  # as tempfile names them, see new_file
+_DRAFT_FILE = re.compile(r"\..+-[a-z0-9_]{8}\.draft(\.[^.]+)?")  # as new_file names them
 
 
 def _put_in_place(draft: Path, folder: Path) -> None:

@@ -187,7 +187,7 @@ def _settled(found: Found, path: Path, *, family: str, settings: Mapping[str, An
     try:
         return found.settle(Said({**read_options(path).settings, **settings}, names, partial(encoder_beside, path)))
     except ModelError as error:
-        raise ModelError(error.what, where=path, why=error.why, fix=error.fix) from error
+        raise ModelError(error.what, where=error.where or path, why=error.why, fix=error.fix) from error
 
 
 def _recognised(parts: Mapping[str, State], *, role: str, family: str | None, where: Path) -> list[tuple[str, str, Found]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixloom.config import InferenceConfig
-from pixloom.errors import ModelError
+from pixloom.errors import ModelError, first_line
 from pixloom.importers.base import Found, Pairs, Said, completed, renamed
 from pixloom.importers.foreign import State
 from pixloom.importers.labels import with_classes
@@ -23,6 +23,8 @@ from pixloom.importers.labels import with_classes
 BLOCKS = ("head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3", "up_4")
 
 MEAN = "of the codes that the style encoder gives a reference picture the mean is taken, where its program draws one about it"
+
+NOT_ITS_OWN = "the style encoder beside it is not its own"
 
 NO_ENCODER = "there is no latest_net_E.pth beside it, so --reference cannot be used; codes are drawn from noise"
 
@@ -129,7 +131,7 @@ def _settled(found: Found, said: Said, *, seen: int) -> Found:
         start = _start(len(entry) // first, said)
         options |= {"noise_channels": entry.shape[1], "start": start}
         size, notes = min(start) * 2**levels, (*notes, f"its first map has {start[0]} rows and {start[1]} columns")
-        encoder = without_spectral_norm(said.encoder())
+        encoder = said.encoder()
         found, options = _with_encoder(found, options, encoder) if encoder else (found, options)
         notes = (*notes, MEAN if encoder else NO_ENCODER)
     elif said.settings.get("generator.options.start") is not None:
@@ -146,11 +148,18 @@ def _with_encoder(found: Found, options: dict[str, Any], encoder: State) -> tupl
     Raises:
         ModelError: it is not that of this generator.
     """
+    try:
+        return _joined(found, options, without_spectral_norm(encoder))
+    except (ModelError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise ModelError(NOT_ITS_OWN, why=first_line(error), fix="move latest_net_E.pth elsewhere, or fetch it again") from error
+
+
+def _joined(found: Found, options: dict[str, Any], encoder: State) -> tuple[Found, dict[str, Any]]:
     halvings = len({name.partition(".")[0] for name in encoder if name.startswith("layer")})
     side, code = _END * 2**halvings, options["noise_channels"]
     ends = {kind: [encoder[name] for name in (f"fc_mu.{kind}", f"fc_var.{kind}") if name in encoder] for kind in ("weight", "bias")}
     if not halvings or any([len(end) for end in both] != [code, code] for both in ends.values()):
-        raise ModelError("the style encoder beside it is not its own", why=f"it gives no two times {code} numbers", fix="move it elsewhere")
+        raise ModelError(f"it gives no two times {code} numbers")
     weights = torch.cat(ends["weight"]).reshape(2 * code, -1, _END, _END)
     tensors = {name: tensor for name, tensor in encoder.items() if not name.startswith("fc_")}
     own = renamed(tensors, ((f"steering.style.layers.{3 * layer}", f"layer{layer + 1}.0") for layer in range(halvings)))

@@ -238,17 +238,37 @@ def copy_runtime(source: Path, target: Path) -> dict[str, str]:
 def _place(out: str | Path | None, *, overwrite: bool) -> Path:
     if out is None:
         raise ConfigError("a page needs a folder of its own", fix="--out web")
-    place = Path(out)
+    place = Path(out).expanduser().resolve()  # of a link, what it leads to
+    if Path.cwd().resolve().is_relative_to(place):
+        raise OutputError("the current folder cannot be replaced", where=place, fix="choose another --out, e.g. --out web")
     if place.is_file() or (place.is_dir() and any(place.iterdir())):
-        if not (place / MODEL).is_file():
+        if not _is_exported(place):
             raise OutputError("this place is taken by something that is not an exported page", where=place, fix="choose another --out")
         if not overwrite:
             raise OutputError("the folder exists already", where=place, fix="choose another --out, or replace it with --overwrite")
+        if others := sorted({path.name for path in place.iterdir()} - {"index.html", "assets", MODEL, NETWORK, CARD, RUNTIME}):
+            raise OutputError(
+                "there is more in this folder than an exported page",
+                where=place,
+                why=", ".join(others[:5]),
+                fix="move it, or choose another --out",
+            )
     return place
+
+
+def _is_exported(folder: Path) -> bool:
+    """Whether a folder holds a page that was exported: its description says what the network takes."""
+    try:
+        tree = json.loads((folder / MODEL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(tree, dict) and "onnx" in tree and (folder / NETWORK).is_file()
 
 
 def _copy_page(folder: Path) -> None:
     """The page itself, as the server has it."""
     with as_file(files("pixloom") / "serve" / "page") as page:
-        shutil.copyfile(page / "index.html", folder / "index.html")
+        index = (page / "index.html").read_text(encoding="utf-8")
+        named = index.replace("<title>", f'<meta name="pixloom-model" content="{MODEL}">\n<title>', 1)
+        (folder / "index.html").write_text(named, encoding="utf-8")
         shutil.copytree(page / "assets", folder / "assets")

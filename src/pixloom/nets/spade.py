@@ -150,7 +150,7 @@ class Spade(nn.Module):
             ConfigError: a condition that it does not take, or noise that does not fit.
         """
         start = self.options["start"]
-        planes, vector = self.steering(condition, noise if self.steering.noise_channels else None, source)
+        planes, vector = self.steering(condition, noise if start is None or self.starts_coded else None, source)
         labels, before = stacked(seen(source, self.options["planes"]), planes), self.size_multiple
         if start is None:
             maps = self.entry(labels[:, :, ::before, ::before])

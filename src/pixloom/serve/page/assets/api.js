@@ -2,6 +2,7 @@
 
 import { Failure, cancelled } from "./failure.js";
 
+const READ = ["image/png", "image/jpeg", "image/webp"]; // by servers
 const SOON = 60;
 const LATER = 800;
 const PATIENCE = 5; // seconds, where a busy server does not say how long
@@ -26,7 +27,8 @@ export class Server {
    * @param {{signal: AbortSignal, report: function(object): void}} watching cancels it, and hears of its progress
    * @returns {Promise<{pictures: Blob[], width: number, height: number, milliseconds: number|null, notes: string[]}>}
    */
-  async run(model, request, { signal, report }) {
+  async run(model, given, { signal, report }) {
+    const request = await sendable(given);
     const answer = await this.#patiently(`api/models/${encodeURIComponent(model.id)}/jobs`, request, { signal, report });
     let job = await answer.json();
     const place = `api/jobs/${encodeURIComponent(job.id)}`;
@@ -48,7 +50,8 @@ export class Server {
   }
 
   /** The first answer in one go, for what is redrawn at once; whoever aborts the signal cancels it. */
-  async once(model, request, { signal, report }) {
+  async once(model, given, { signal, report }) {
+    const request = await sendable(given);
     const answer = await this.#patiently(`api/models/${encodeURIComponent(model.id)}/translate`, request, { signal, report });
     return answer.blob();
   }
@@ -127,4 +130,20 @@ function pause(milliseconds, signal) {
     }, milliseconds);
     signal?.addEventListener("abort", stop, { once: true });
   });
+}
+
+/** A request whose pictures a server reads: of what it does not, what the browser makes of it, as PNG. */
+async function sendable(request) {
+  const files = Object.entries(request.files ?? {});
+  const rest = await Promise.all(files.map(async ([name, blob]) => [name, await readable(blob)]));
+  return { ...request, source: await readable(request.source), files: Object.fromEntries(rest) };
+}
+
+async function readable(blob) {
+  if (READ.includes(blob.type) || !blob.type) return blob;
+  const picture = await createImageBitmap(blob).catch(() => null);
+  if (!picture) throw new Failure("not-a-picture", { where: blob.name ?? null });
+  const canvas = new OffscreenCanvas(picture.width, picture.height);
+  canvas.getContext("2d").drawImage(picture, 0, 0);
+  return canvas.convertToBlob({ type: "image/png" });
 }

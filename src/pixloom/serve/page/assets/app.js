@@ -15,10 +15,10 @@ import { LANGUAGES, language, preferred, speak } from "./words.js";
 
 const THEMES = ["auto", "light", "dark"];
 
-/** Under a server there is no model.json; a static folder has one. */
+/** A page that was exported names the file of its model; any other is a server's. */
 async function backend() {
-  const answer = await fetch("model.json");
-  return answer.ok ? new Local(await answer.json()) : new Server();
+  const model = document.querySelector("meta[name=pixloom-model]")?.content;
+  return model ? new Local(await (await fetch(model)).json()) : new Server();
 }
 
 function wear(theme) {
@@ -48,7 +48,7 @@ function route(views, side) {
   for (const name of Object.keys(views)) nav.append(make("a", { href: `#${name}`, word: `nav.${name}`, data: { view: name } }));
   const go = () => {
     const wanted = location.hash.slice(1);
-    const name = wanted in views ? wanted : Object.keys(views)[0];
+    const name = Object.hasOwn(views, wanted) ? wanted : Object.keys(views)[0];
     for (const [other, view] of Object.entries(views)) {
       view.element.hidden = other !== name;
       nav.querySelector(`[data-view=${other}]`).toggleAttribute("data-here", other === name);

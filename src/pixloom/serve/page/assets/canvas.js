@@ -37,6 +37,7 @@ export class Painter extends EventTarget {
     this.where = make("span", { class: "visually-hidden", "aria-live": "polite" });
     this.brushes = make("div", { class: "brushes" });
     const help = make("details", { class: "help" }, make("summary", { word: "canvas.keys" }), make("p", { word: "canvas.help", id: about }));
+    document.addEventListener("language", () => (this.where.textContent = "")); // said anew with the next move
     this.element = make("div", { class: "painter", data: { kind } }, this.#toolbar(), this.brushes, this.stage, this.where, help);
     this.#listen();
   }

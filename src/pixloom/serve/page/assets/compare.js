@@ -1,7 +1,7 @@
 /** Before and after: a slider between both, side by side, or the source while a button is held; zoom and pan are locked together. */
 
 import { iconButton, make, unique } from "./dom.js";
-import { quote, say } from "./words.js";
+import { quote, say, sayAll } from "./words.js";
 
 const MODES = ["slider", "side", "peek"];
 const MOST = 16;
@@ -25,6 +25,7 @@ export class Compare {
     this.scale = make("output", { class: "small" });
     this.element = make("figure", { class: "compare" }, this.#bar(), this.stage, make("div", { class: "compare-below" }, this.slider, this.peek));
     this.#listen();
+    document.addEventListener("language", () => sayAll(this.element)); // it leaves the page while there is nothing to compare
     this.mode = "slider";
   }
 

@@ -1,7 +1,7 @@
 /** Curves of numbers over images seen: SVG with values under the pointer or the arrow keys, and the same numbers as a table. */
 
 import { draw, make, unique } from "./dom.js";
-import { number, quote, say } from "./words.js";
+import { known, number, quote, say } from "./words.js";
 
 const [LEFT, RIGHT, TOP, BOTTOM] = [52, 26, 12, 26];
 const MOST_ROWS = 60; // of the table: what there is more of is thinned out
@@ -55,13 +55,14 @@ export class Curves {
   constructor(word, name = "") {
     const id = unique("curves");
     this.single = Boolean(name);
+    const about = known(`sign.${name}`) ? make("p", { class: "small", word: `sign.${name}` }) : null;
     [this.width, this.height] = this.single ? [320, 150] : [640, 240];
     this.svg = draw("svg", { viewBox: `0 0 ${this.width} ${this.height}`, class: "curves", "aria-hidden": "true" });
     this.frame = make("div", { class: "curves-frame", tabindex: "0", role: "group", label: "curves.frame" }, this.svg);
     this.values = make("p", { class: "small values", "aria-live": "polite" });
     this.legend = make("fieldset", { class: "legend" });
     this.table = make("div", { class: "table-frame", tabindex: "0", role: "region", label: "curves.table" });
-    this.element = make("section", { class: "curves-box", "aria-labelledby": id }, word ? make("h3", { word, id }) : make("h4", { id }, name), this.frame, this.values, this.legend, make("details", {}, make("summary", { word: "curves.table" }), this.table));
+    this.element = make("section", { class: "curves-box", "aria-labelledby": id }, word ? make("h3", { word, id }) : make("h4", { id }, name), about, this.frame, this.values, this.legend, make("details", {}, make("summary", { word: "curves.table" }), this.table));
     this.frame.addEventListener("pointermove", (event) => this.#pointed(event));
     this.frame.addEventListener("pointerleave", () => this.#look(null));
     this.frame.addEventListener("keydown", (event) => this.#key(event));

@@ -66,7 +66,11 @@ export class Training {
     if (turn !== this.#turn) return; // another run was chosen, or asked for again, in the meantime
     if (this.#run?.id !== id) this.#entries = [];
     this.#run = run;
-    this.#entries.push(...history.entries);
+    for (const entry of history.entries) {
+      // A run that went back has cut its record: what came after is not so any more.
+      if (entry.images < this.#entries.at(-1)?.images) this.#entries = this.#entries.filter(({ images }) => images <= entry.images);
+      this.#entries.push(entry);
+    }
     this.#next = history.next;
     this.#showHead(run);
     this.#showMetrics(run.metrics ?? {});

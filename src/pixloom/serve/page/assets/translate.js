@@ -93,6 +93,8 @@ export class Translate {
     this.failure.replaceChildren();
     const pictures = files.filter((file) => file.type.startsWith("image/") || PICTURES.test(file.name));
     if (!pictures.length) return this.#fail(new Failure("no-pictures"));
+    const others = files.filter((file) => !pictures.includes(file));
+    if (others.length) this.failure.replaceChildren(make("p", { class: "hint", word: ["drop.left-out", { names: others.map((file) => file.name).join(", ") }] }));
     for (const file of pictures) await this.#add(file, file.name.replace(/\.[^.]*$/, "") || "picture");
     announce("drop.taken", { count: pictures.length });
   }

@@ -25,11 +25,19 @@ export async function speak(code) {
   words = await answer.json();
   current = code;
   document.documentElement.lang = code === "zh" ? "zh-CN" : code;
+  sayAll(document);
+  document.dispatchEvent(new CustomEvent("language"));
+}
+
+/**
+ * Say everything below an element in the language; for what is not on the page when the language changes.
+ * @param {ParentNode} root whose words are said
+ */
+export function sayAll(root) {
   for (const kind of Object.keys(KINDS)) {
     const name = KINDS[kind].replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    for (const element of document.querySelectorAll(`[data-${name}]`)) renew(element, kind);
+    for (const element of root.querySelectorAll(`[data-${name}]`)) renew(element, kind);
   }
-  document.dispatchEvent(new CustomEvent("language"));
 }
 
 /**

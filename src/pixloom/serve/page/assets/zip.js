@@ -38,7 +38,7 @@ export function apart(names) {
  * @returns {Promise<Blob>}
  */
 export async function zip(files) {
-  const names = apart(files.map((file) => file.name.replace(/^[/\\]+|\.\.[/\\]/g, "")));
+  const names = apart(files.map((file) => file.name.replace(/[/\\]/g, "-")));
   const parts = [];
   const directory = [];
   let offset = 0;
