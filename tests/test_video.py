@@ -173,7 +173,7 @@ def test_by_command(translator, tmp_path, capsys):
     done = Console(capsys)("translate", tmp_path / "model", source, "--out", tmp_path / "out", "--runtime", "torch")
     assert done.code == 0, done.err
     assert f"{FRAMES} frames of" in done.out
-    assert "with its sound; where the source stands still" in done.out
+    assert "with its sound; flicker: where the source stands still" in done.out
     assert (tmp_path / "out" / "clip.mp4").is_file()
 
 

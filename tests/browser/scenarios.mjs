@@ -16,6 +16,26 @@ async function end({ browser, problems }, result = {}) {
   return result;
 }
 
+/** A change of language reaches what is shown later; what is no picture is named; what the server does not read is converted. */
+export async function strangers({ url }) {
+  const at = await open(url);
+  const { page } = at;
+  await page.selectOption("#language", "zh");
+  await page.waitForFunction(() => document.documentElement.lang === "zh-CN");
+  const bmp = Buffer.alloc(58); // 1 x 1, 24 bits
+  bmp.write("BM");
+  [[2, 58], [10, 54], [14, 40], [18, 1], [22, 1], [34, 4]].forEach(([place, value]) => bmp.writeUInt32LE(value, place));
+  bmp.writeUInt16LE(1, 26);
+  bmp.writeUInt16LE(24, 28);
+  await give(page, { name: "text.txt", mimeType: "text/plain", buffer: Buffer.from("hello") }, { name: "dot.bmp", mimeType: "image/bmp", buffer: bmp });
+  await done(page, 1);
+  const left = await page.locator(".translate-view .hint", { hasText: "text.txt" }).count();
+  ensure(left === 1, "what is left out is named");
+  const bar = await page.locator(".compare .segments").innerText();
+  ensure(/并排/.test(bar), `the bar is ${bar}`);
+  return end(at);
+}
+
 /** Many at once, comparing, downloads, history, errors. */
 export async function translate({ url, shots }) {
   const at = await open(url);

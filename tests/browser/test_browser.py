@@ -73,7 +73,7 @@ def drive(name: str, url: str, folder: Path, *, wishes: Any = None) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("name", ["settings", "patience", "mark", "training", "keyboard", "views"])
+@pytest.mark.parametrize("name", ["strangers", "settings", "patience", "mark", "training", "keyboard", "views"])
 def test_people_can(name, server, tmp_path):
     drive(name, server.url, tmp_path)
     sent = {post["model"]: post for post in server.posts}
