@@ -268,9 +268,14 @@ def _numbers(text: str) -> dict[str, float]:
         found = json.loads(text)
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) or not all(_is_number(value) for value in found.values()):
+    if not isinstance(found, dict) or not all(_is_text(name) and _is_number(value) for name, value in found.items()):
         raise ConfigError("attributes are no JSON object of numbers", fix='write them like {"smile": 1, "age": 0.5}')
     return {name: float(value) for name, value in found.items()}
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is made of whole characters: JSON can write halves of them (surrogates), which cannot be sent back."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _is_number(value: Any) -> bool:

@@ -66,7 +66,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> list[str]:
     """What can be done with an address; a router alone names the methods of one function only."""
     routes = [route for route in request.app.state.routes if isinstance(route, APIRoute)]
-    return sorted({method for route in routes if route.path_regex.match(request.url.path) for method in route.methods or ()})
+    found = {method for route in routes if route.path_regex.match(request.url.path) for method in route.methods or ()}
+    return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 async def _on_leaving(request: Request, error: Exception) -> Response:

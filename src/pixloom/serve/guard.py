@@ -13,7 +13,6 @@ import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -51,11 +50,13 @@ class Door:
         hosts: names under which the server is asked, in small letters.
         addresses: whether any IP address will do as such a name; a page elsewhere cannot make a browser send one that is not its own.
         token: that must be shown; None: nobody but this machine reaches the server.
+        cookie: name of the cookie, by port: browsers keep cookies by host, and servers on one host must not take each other's away.
     """
 
     hosts: frozenset[str]
     addresses: bool = False
     token: str | None = None
+    cookie: str = COOKIE
 
     @property
     def pass_(self) -> str:
@@ -72,10 +73,11 @@ class _Seen:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
-def door_for(host: str, *, allowed: Iterable[str] = (), token: str | None = None) -> Door:
-    """The door of a server that is bound to a host."""
+def door_for(host: str, *, allowed: Iterable[str] = (), token: str | None = None, port: int | None = None) -> Door:
+    """The door of a server that is bound to a host and a port."""
     names = {*LOOPBACK, host.strip("[]"), *(_name(other) for other in allowed)}
-    return Door(frozenset(name.lower() for name in names), addresses=host in ("0.0.0.0", "::", ""), token=token)
+    cookie = COOKIE if port is None else f"{COOKIE}-{port}"
+    return Door(frozenset(name.lower() for name in names), addresses=host in ("0.0.0.0", "::", ""), token=token, cookie=cookie)
 
 
 class Guard:
@@ -92,7 +94,9 @@ class Guard:
             await self._http(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun, seen = time.perf_counter(), _Seen()
+        begun, seen, method = time.perf_counter(), _Seen(), scope["method"]
+        bare = method == "HEAD"
+        scope = {**scope, "method": "GET"} if bare else scope  # every address that can be read can be asked for its headers
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
         async def dressed(message: Message) -> None:
@@ -101,6 +105,8 @@ class Guard:
                 own = {name.lower() for name, _ in message.get("headers", [])}
                 more = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
                 message = {**message, "headers": [*message.get("headers", []), *(pair for pair in more if pair[0] not in own)]}
+            elif bare:
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -115,7 +121,7 @@ class Guard:
                 await _answer(dressed, refusal.status, content, {"content-type": "application/json", **refusal.headers})
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self.metrics.observe(route=route, method=scope["method"], status=seen.status, seconds=time.perf_counter() - begun)
+            self.metrics.observe(route=route, method=method, status=seen.status, seconds=time.perf_counter() - begun)
 
 
 def admit(scope: Scope, headers: dict[str, str], *, door: Door, limits: Limits) -> dict[str, str] | None:
@@ -129,7 +135,7 @@ def admit(scope: Scope, headers: dict[str, str], *, door: Door, limits: Limits) 
     if door.token is not None and scope["path"] not in OPEN:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[-1] if scope["path"] == "/" else ""
         if scope["method"] == "GET" and given and _same(given, door.token):
-            return {"location": "./", "set-cookie": f"{COOKIE}={door.pass_}; HttpOnly; SameSite=Strict; Path=/"}
+            return {"location": "./", "set-cookie": f"{door.cookie}={door.pass_}; HttpOnly; SameSite=Strict; Path=/"}
         check_token(headers, door=door)
     stated = headers.get("content-length", "0")
     if not stated.isascii() or not stated.isdecimal():
@@ -178,7 +184,7 @@ def check_token(headers: dict[str, str], *, door: Door) -> None:
     """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     by_header = scheme.lower() == "bearer" and _same(token.strip(), door.token or "")
-    if not by_header and not _same(_cookie(headers.get("cookie", "")), door.pass_):
+    if not by_header and not any(_same(value, door.pass_) for value in _cookies(headers.get("cookie", ""), door.cookie)):
         fix = "send it as 'Authorization: Bearer TOKEN', or open ./?token=TOKEN once"
         raise RefusedError("the token is missing or wrong", code="no-token", status=401, fix=fix, headers={"WWW-Authenticate": "Bearer"})
 
@@ -229,12 +235,14 @@ def _same(given: str, known: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), known.encode())
 
 
-def _cookie(header: str) -> str:
-    try:
-        morsel = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return ""
-    return "" if morsel is None else morsel.value
+def _cookies(header: str, name: str) -> list[str]:
+    """The values of a cookie; what else a browser sends for this host may have any form.
+
+    >>> _cookies('x={"a":1}; pixloom=abc;pixloom = d=e', "pixloom")
+    ['abc', 'd=e']
+    """
+    pairs = [pair.partition("=") for pair in header.split(";")]
+    return [value.strip() for found, equals, value in pairs if equals and found.strip() == name]
 
 
 def _name(host: str) -> str:

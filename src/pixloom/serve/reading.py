@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -27,14 +28,18 @@ def check_type(request: Request) -> str:
     """The type of a body, before anything of it is read.
 
     Raises:
-        RefusedError: it is neither a picture nor a form.
+        RefusedError: it is neither a picture nor a form; or texts are in another encoding than UTF-8: Python knows some that fail in ways
+            of their own, or take very long.
     """
-    found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    stated = request.headers.get("content-type", "")
+    found = stated.partition(";")[0].strip().lower()
     if found not in (*RAW, FORM):
         fix = f"send a picture as {', '.join(RAW)}, or a form as {FORM}"
         raise RefusedError("the body is of no accepted type", code="bad-content-type", status=415, fix=fix)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise RefusedError("the body is compressed", code="bad-content-encoding", status=415, fix="send the picture as it is")
+    if parse_options_header(stated)[1].get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
+        raise RefusedError("the texts of the form are not in UTF-8", code="bad-charset", status=415, fix="leave the charset out")
     return found
 
 

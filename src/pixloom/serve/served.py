@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from pixloom.inference.runtimes import TorchRuntime
 from pixloom.inference.translator import Translator, find_model, translates_back
 from pixloom.modelfile import model_card
 from pixloom.serve.contract import ModelView
-from pixloom.serve.refusal import RefusedError, without_places
+from pixloom.serve.refusal import RefusedError, cleaned, valid, without_places
 
 _PLAIN_NAMES = ("model", "model-last", "back")  # of folders that say nothing about what is in them
 
@@ -57,7 +58,7 @@ class Served:
     @property
     def card(self) -> str:
         """The model card."""
-        return without_places(model_card(self.forward.description))
+        return without_places(valid(model_card(self.forward.description)))
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ class Followed:
     folder: Path
 
 
-def open_all(places: Sequence[str], *, device: str = "auto", runtime: str = "auto") -> tuple[list[Served], list[Followed]]:
+def open_all(
+    places: Sequence[str], *, device: str = "auto", runtime: str = "auto", say: Callable[[str], None] = lambda text: None
+) -> tuple[list[Served], list[Followed]]:
     """Load what was named at the start: model folders, exported files, run folders.
 
     Raises:
@@ -82,6 +85,7 @@ def open_all(places: Sequence[str], *, device: str = "auto", runtime: str = "aut
         if is_run(path):
             followed.append(Followed(ident, title, path))
         if not is_run(path) or (path / "model" / "config.json").is_file():
+            say(f"loading {title} ...")
             served.append(_opened(path, ident, title, device=device, runtime=runtime))
     return served, followed
 
@@ -99,7 +103,8 @@ def title_of(path: Path) -> str:
     """
     path = path.resolve() if path.exists() else path
     name = path.stem if path.suffix == ".onnx" else path.name
-    return path.parent.name if name in _PLAIN_NAMES and path.parent.name else name.partition("@")[0] or "model"
+    title = path.parent.name if name in _PLAIN_NAMES and path.parent.name else name.partition("@")[0] or "model"
+    return os.fsencode(title).decode("utf-8", "replace")  # names of files are bytes, and need not be text
 
 
 def unique_ids(titles: Iterable[str]) -> list[str]:
@@ -121,7 +126,7 @@ def unique_ids(titles: Iterable[str]) -> list[str]:
 def describe(model: Served) -> ModelView:
     """All that a page needs to offer a model."""
     face = face_of(model.forward.description, title=model.title, back=model.back is not None)
-    return ModelView(id=model.id, title=model.title, **face)
+    return ModelView(id=model.id, title=model.title, **cleaned(face, valid))
 
 
 def device_of(translator: Translator) -> str:
