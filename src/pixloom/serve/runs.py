@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pixloom.serve.contract import Alarm, HistoryView, RunView, Sample
-from pixloom.serve.refusal import not_found, without_places
+from pixloom.serve.inside import opened, real, there
+from pixloom.serve.refusal import cleaned, not_found, valid, without_places
 from pixloom.serve.served import Followed
 from pixloom.yamltext import read_yaml
 
@@ -26,21 +28,28 @@ AT_ONCE = 2000
 MOST_BYTES = 256 * 2**20
 """Of a record that is read."""
 
+RECORD = "history.jsonl"
+"""Name of a record, in the folder of its run."""
+
 PICTURES = {"samples": re.compile(r"[0-9]{1,15}\.png"), "alarms": re.compile(r"[0-9]{1,15}(-[a-z]+)+\.png")}
 """Folders of a run with pictures, and the names that are served from them."""
 
 _MOST_FILE = 64 * 2**20
+_MOST_CONFIG = 2**20
 _RECENT_SECONDS = 600.0
+_SLOWEST = 1e-9  # images a second; below it there is no time left to tell
+_MOST_DEPTH = 20  # of a line of the record; ours have three
+_MOST_NUMBER = 2**53  # that a page can count to
 _NOT_METRICS = ("images", "elapsed_seconds", "count")
 
 Entry = dict[str, Any]
 
 
 class Record:
-    """The lines of a run's ``history.jsonl``; only what was added since the last look is read."""
+    """The lines of a run's record; only what was added since the last look is read."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._entries: list[Entry] = []
         self._offset = 0
         self._file: tuple[int, int] | None = None
@@ -54,7 +63,7 @@ class Record:
             return self._entries
 
     def _read_on(self) -> None:
-        with self.path.open("rb") as file:
+        with opened(self.folder, RECORD) as file:
             stat = os.fstat(file.fileno())
             if (stat.st_dev, stat.st_ino) != self._file or stat.st_size < self._offset:  # a resumed run writes its record anew
                 self._entries, self._offset, self._file = [], 0, (stat.st_dev, stat.st_ino)
@@ -89,11 +98,11 @@ class Run:
             images=seen,
             total_images=total,
             elapsed_seconds=max((_number(entry.get("elapsed_seconds")) or 0.0 for entry in entries), default=0.0),
-            remaining_seconds=max(0, total - seen) / speed if state == "training" and total and speed else None,
+            remaining_seconds=max(0, total - seen) / speed if state == "training" and total and speed and speed > _SLOWEST else None,
             images_per_second=speed,
             alarms=[_alarm(entry) for entry in entries if entry.get("event") == "alarm"],
             metrics=_metrics(entries),
-            has_report=(self.place.folder / "report.html").is_file(),
+            has_report=there(self.place.folder, "report.html"),
         )
 
     def history(self, *, after: int) -> HistoryView:
@@ -115,7 +124,7 @@ class Run:
         """
         if name not in _listed(self.place.folder, kind):
             raise not_found("picture")
-        return _content(self.place.folder / kind / name, what="picture")
+        return _content(self.place.folder, f"{kind}/{name}", what="picture")
 
     def report(self) -> bytes:
         """The report, as HTML.
@@ -123,12 +132,12 @@ class Run:
         Raises:
             RefusedError: there is none yet.
         """
-        return _content(self.place.folder / "report.html", what="report")
+        return _content(self.place.folder, "report.html", what="report")
 
 
 def follow(place: Followed) -> Run:
     """A run, with its record."""
-    return Run(place, Record(place.folder / "history.jsonl"))
+    return Run(place, Record(place.folder))
 
 
 def state_of(folder: Path, entries: list[Entry]) -> Literal["training", "finished", "stopped", "unknown"]:
@@ -141,11 +150,15 @@ def state_of(folder: Path, entries: list[Entry]) -> Literal["training", "finishe
         return "finished" if last == "finished" else "stopped"
     if locked is False:
         return "stopped"
-    return "training" if _age_seconds(folder / "history.jsonl") < _RECENT_SECONDS else "unknown"
+    return "training" if _age_seconds(folder / RECORD) < _RECENT_SECONDS else "unknown"
 
 
 def is_locked(path: Path) -> bool | None:
-    """Whether a process holds a lock on a file; None where that cannot be seen without taking it, which could end a training."""
+    """Whether a process holds a lock on a file; None where that cannot be seen without taking it, which could end a training.
+
+    The system lists locks by device and inode. A file of that number on another device is another one, or the same by the name that some
+    file systems (btrfs, overlays) have for the device inside: that is not known.
+    """
     if sys.platform != "linux":
         return None
     try:
@@ -155,24 +168,40 @@ def is_locked(path: Path) -> bool | None:
         return False if not path.exists() else None
     except OSError:
         return None
-    return re.search(rf":{stat.st_ino} ", held) is not None
+    if f" {os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino} " in held:
+        return True
+    return None if f":{stat.st_ino} " in held else False
 
 
 def _entry(line: bytes) -> Entry | None:
+    """A line of the record as it can be sent: of whole characters, finite numbers and little depth, without paths of the machine."""
     try:
-        entry = _clean(json.loads(line.decode("utf-8", "replace"), parse_constant=str))
+        entry = json.loads(line.decode("utf-8", "replace"), parse_constant=str, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) and isinstance(entry.get("images"), int) and "kind" in entry else None
+    if not isinstance(entry, dict) or _depth(entry) > _MOST_DEPTH or "kind" not in entry:
+        return None
+    images = entry.get("images")
+    is_count = isinstance(images, int) and not isinstance(images, bool) and 0 <= images <= _MOST_NUMBER
+    return cleaned(entry, _clean) if is_count else None
 
 
-def _clean(value: Any) -> Any:
-    """Without paths of the machine in its texts."""
-    if isinstance(value, dict):
-        return {name: _clean(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    return without_places(value) if isinstance(value, str) else value
+def _clean(text: str) -> str:
+    return without_places(valid(text))
+
+
+def _finite(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and dictionaries lie in each other; beyond :data:`_MOST_DEPTH` it is not looked."""
+    depth, level = 0, [value]
+    while level and depth <= _MOST_DEPTH:
+        inner = [list(each.values()) if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list))]
+        depth, level = depth + bool(inner), [item for items in inner for item in items]
+    return depth
 
 
 def _alarm(entry: Entry) -> Alarm:
@@ -199,19 +228,21 @@ def _total(entries: list[Entry], config: Mapping[str, Any]) -> int | None:
 
 def _listed(folder: Path, kind: str) -> set[str]:
     try:
-        with os.scandir(folder / kind) as found:
+        with os.scandir(real(folder, kind)) as found:
             return {entry.name for entry in found if PICTURES[kind].fullmatch(entry.name) and entry.is_file(follow_symlinks=False)}
     except OSError:
         return set()
 
 
-def _content(path: Path, *, what: str) -> bytes:
+def _content(folder: Path, name: str, *, what: str) -> bytes:
     try:
-        if path.is_symlink() or path.stat().st_size > _MOST_FILE:
-            raise not_found(what)
-        return path.read_bytes()
+        with opened(folder, name) as file:
+            content = file.read(_MOST_FILE + 1)
     except OSError as error:
         raise not_found(what) from error
+    if len(content) > _MOST_FILE:
+        raise not_found(what)
+    return content
 
 
 def _config(folder: Path) -> Mapping[str, Any]:
@@ -223,7 +254,8 @@ def _config(folder: Path) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=64)
 def _read_config(folder: Path, modified_ns: int) -> Mapping[str, Any]:
-    return _mapping(read_yaml((folder / "config.yaml").read_text(encoding="utf-8")))
+    with opened(folder, "config.yaml") as file:
+        return _mapping(read_yaml(file.read(_MOST_CONFIG).decode("utf-8")))
 
 
 def _age_seconds(path: Path) -> float:
@@ -238,11 +270,11 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else _clean(str(value))
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_NUMBER else None
 
 
 def _number(value: Any) -> float | None:
