@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 import traceback
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from pixloom.serve.limits import MOST_KEPT, Limits
 from pixloom.serve.metrics import Metrics
 from pixloom.serve.refusal import RefusedError, fault, not_found, refusal_of
 
-_ENCODERS = 2
+_ENCODERS = max(2, min(8, (os.cpu_count() or 2) // 2))
 _LINGER_SECONDS = 1.5  # after the last job of a server that stops, for its results to be fetched
 _NICENESS = 5
 
@@ -32,6 +32,15 @@ WarmUp = Callable[[], object]
 
 class _OverError(PixloomError):
     """Ends a job's way through the network: nobody waits for it any more."""
+
+
+@dataclass(frozen=True)
+class _Finishing:
+    """An answer of the network that is to become a picture and a file."""
+
+    job: Job
+    sample: int
+    make: Callable[[], Picture]
 
 
 class Workplace:
@@ -55,8 +64,8 @@ class Workplace:
         self._closed = False
         self._last_end = -math.inf
         self._mean_seconds = 1.0
-        self._encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="encode", initializer=give_way)
-        self._to_encode = threading.BoundedSemaphore(2 * _ENCODERS)  # the network waits rather than heap up outputs
+        self._to_finish: deque[_Finishing] = deque()  # of jobs that are not over
+        self._finishing = 0
         metrics.watch("pixloom_queue_jobs", "Jobs that wait or are received.", lambda: self.load)
         metrics.watch("pixloom_running_jobs", "Jobs in the network.", lambda: len(self._running))
         metrics.watch("pixloom_kept_bytes", "Of results.", lambda: self.kept_bytes)
@@ -68,6 +77,8 @@ class Workplace:
         self._warming = set(devices)
         for device, warm_ups in devices.items():
             threading.Thread(target=self._work, args=(device, warm_ups), name=f"work {device}", daemon=True).start()
+        for number in range(_ENCODERS):  # daemons, as no thread can be stopped that is at something
+            threading.Thread(target=self._finish, name=f"finish {number}", daemon=True).start()
 
     @property
     def is_ready(self) -> bool:
@@ -92,13 +103,12 @@ class Workplace:
                 self._end(job, "failed", error=_stopping())
 
     def close(self) -> bool:
-        """End the threads; whether all of them could."""
+        """End the threads; whether none of them was at something."""
         with self._changed:
             self._closed = True
+            self._to_finish.clear()
             self._changed.notify_all()
-            free = not self._running
-        self._encoders.shutdown(wait=free, cancel_futures=True)
-        return free
+            return not (self._running or self._finishing or self._warming)
 
     # ---- jobs
 
@@ -180,8 +190,8 @@ class Workplace:
         """End the jobs that take too long, and forget those that are kept long enough, or whose results take too much memory."""
         now = self._clock()
         with self._changed:
-            for job in list(self._running):
-                if not job.is_over and job.started is not None and now - job.started > self.limits.seconds:
+            for job in [job for job in self._jobs.values() if not job.is_over]:  # in the network, or finished and encoded after it
+                if job.started is not None and now - job.started > self.limits.seconds:
                     self._end(job, "failed", error=_too_slow(self.limits))
             over = [job for job in self._jobs.values() if job.is_over]
             for job in over:
@@ -261,10 +271,39 @@ class Workplace:
         seconds = self._clock() - begun
         for (job, _), make in zip(pairs, makers, strict=True):
             job.network_seconds += seconds
-            if not job.is_over:
-                self._to_encode.acquire()
-                self._encoders.submit(self._encode, job, sample, make)
+            self._hand_over(_Finishing(job, sample, make))
         return True
+
+    def _hand_over(self, finishing: _Finishing) -> None:
+        """Let an answer of the network be finished; the network waits rather than heap up those that somebody waits for."""
+        with self._changed:
+            while len(self._to_finish) >= 2 * _ENCODERS and not finishing.job.is_over and not self._closed:
+                self._changed.wait()
+            if not finishing.job.is_over and not self._closed:
+                self._to_finish.append(finishing)
+                self._changed.notify_all()
+
+    def _finish(self) -> None:
+        """Make pictures and files of what networks gave, one after the other."""
+        give_way()
+        while (finishing := self._next_to_finish()) is not None:
+            try:
+                self._encode(finishing)
+            except Exception:  # whatever it was, the next one is waited for as well
+                traceback.print_exc()
+            del finishing  # and what it holds
+            with self._changed:
+                self._finishing -= 1
+
+    def _next_to_finish(self) -> _Finishing | None:
+        with self._changed:
+            while not self._closed:
+                if self._to_finish:
+                    self._finishing += 1
+                    self._changed.notify_all()  # the network may wait for the place
+                    return self._to_finish.popleft()
+                self._changed.wait()
+        return None
 
     def _tell(self, job: Job, done: float) -> None:
         """Note how far a job is that goes through in pieces; it ends here when nobody waits for it any more."""
@@ -273,11 +312,12 @@ class Workplace:
             raise _OverError("nobody waits for this job")
         job.progress = done / job.wishes.samples
 
-    def _encode(self, job: Job, sample: int, make: Callable[[], Picture]) -> None:
+    def _encode(self, finishing: _Finishing) -> None:
+        job, sample = finishing.job, finishing.sample
         try:
+            picture = finishing.make()
             if job.is_over:
                 return
-            picture = make()
             data = _png(picture)
             with self._changed:
                 if job.is_over:
@@ -289,8 +329,6 @@ class Workplace:
                     self._end(job, "done")
         except Exception as error:
             self._fail(job, error)
-        finally:
-            self._to_encode.release()
 
     def _fail(self, job: Job, error: Exception) -> None:
         refusal = refusal_of(error) if isinstance(error, PixloomError) else fault()
@@ -310,6 +348,8 @@ class Workplace:
             job.results.clear()
         self.metrics.jobs.labels(job.model, state).inc()
         self._waiting = [other for other in self._waiting if other is not job]
+        self._to_finish = deque(other for other in self._to_finish if other.job is not job)
+        self._changed.notify_all()
         self._jobs.move_to_end(job.id)
         self._last_end = self._clock()
         self._make_room([other for other in self._jobs.values() if other.is_over and other is not job])
