@@ -106,7 +106,7 @@ def test_health_metrics_and_about(site, models):
     assert site.get("/readyz").json() == {"status": "ready"}
     about = site.get("/api/about").json()
     assert about["models"] == list(models)
-    assert about["limits"] == {"bytes": 20_000_000, "pixels": 25_000_000, "seconds": 30, "queue": 16, "results_seconds": 600}
+    assert about["limits"] == {"bytes": 20_000_000, "pixels": 12_500_000, "seconds": 30, "queue": 16, "results_seconds": 600}
     figures = site.get("/metrics").text
     assert 'pixloom_requests_total{method="GET",route="/healthz",status="200"}' in figures
     assert "pixloom_queue_jobs 0.0" in figures
@@ -191,7 +191,7 @@ def test_a_model_of_edges_is_told_by_its_name(models):
 
 
 def test_what_can_be_done_with_an_address_is_said_where_something_else_was_asked(site):
-    assert site.put("/api/jobs/x").headers["allow"] == "DELETE, GET"
+    assert site.put("/api/jobs/x").headers["allow"] == "DELETE, GET, HEAD"
 
 
 def test_the_card_is_markdown(site):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import NoReturn
 
 import numpy as np
 import uvicorn
@@ -29,6 +33,13 @@ from pixloom.serve.workplace import Workplace
 
 STOP_SECONDS = 8.0
 """From the first signal on, for jobs that were accepted."""
+
+END_SECONDS = 9.5
+"""From the first signal on, until the process is ended whatever it is at."""
+
+_LAST_SECONDS = 0.5  # for threads that have nothing to do to end
+_GIVEN_UP = "some work was not finished in time; it was given up"
+_TOKEN = re.compile(rf"[A-Za-z0-9._~-]{{{SHORTEST_TOKEN},}}")
 
 _SWITCH_SECONDS = 0.001  # of Python's threads: what answers must not wait long for what decodes and prepares
 _FLUSH_SECONDS = 60.0  # for what was answered to be fetched by a slow client, once its connection is given up
@@ -56,28 +67,45 @@ def serve(
     token, made = settled_token(token, host=host)
     check(limits, port=port)
     with listening(host, port) as listener:
-        service = assembled(places, limits=limits, device=device, runtime=runtime)
+        service = assembled(places, limits=limits, device=device, runtime=runtime, say=say)
         address = address_of(listener, host)
         say(f"models: {', '.join(service.models) or 'none'}; runs: {', '.join(service.runs) or 'none'}")
         say(f"Pixloom serves at {address}" + (f"?token={token}" if made else ""))
-        app = build_app(service, door=door_for(host, allowed=allowed, token=token))
-        run(app, service.workplace, listener)
-    if not service.workplace.close():
-        say(f"not finished in {STOP_SECONDS:g} seconds, and given up: what the network was at")
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)  # a network cannot be interrupted, and its thread must not outlive the interpreter's end
+        door = door_for(host, allowed=allowed, token=token, port=listener.getsockname()[1])
+        run(build_app(service, door=door), service.workplace, listener, say=say)
+    service.readers.shutdown(wait=False, cancel_futures=True)
+    if not service.workplace.close() or not threads_ended(within=_LAST_SECONDS):
+        end(say, _GIVEN_UP)
+
+
+def end(say: Callable[[str], None], why: str) -> NoReturn:
+    """End the process at once: no thread can be interrupted, and the interpreter would wait for those that read and decode."""
+    say(why)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def threads_ended(*, within: float) -> bool:
+    """Whether the threads that the interpreter would wait for at its end are over within some seconds."""
+    ends = time.monotonic() + within
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread() and not thread.daemon]
+    for thread in others:
+        thread.join(max(0.0, ends - time.monotonic()))
+    return not any(thread.is_alive() for thread in others)
 
 
 def settled_token(token: str | None, *, host: str) -> tuple[str | None, bool]:
     """The token of a server, and whether it was made here: one that other machines reach always has one.
 
     Raises:
-        ConfigError: it is too short to be one.
+        ConfigError: it is too short to be one, or has characters that mean something else in an address.
     """
-    if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token):
+    if token is not None and not _TOKEN.fullmatch(token):
         raise ConfigError(
-            "this token can be guessed or cannot be sent", fix=f"give {SHORTEST_TOKEN} or more letters and digits, or leave --token out"
+            "this token can be guessed or cannot be sent",
+            why=f"it must have {SHORTEST_TOKEN} characters or more, of A-Z, a-z, 0-9 and . _ ~ - only",
+            fix=f"give {SHORTEST_TOKEN} or more letters and digits, or leave --token out",
         )
     if token is None and host not in LOOPBACK:
         return secrets.token_urlsafe(24), True
@@ -117,9 +145,11 @@ def address_of(listener: socket.socket, host: str) -> str:
     return f"http://{name}:{listener.getsockname()[1]}/"
 
 
-def assembled(places: Sequence[str], *, limits: Limits, device: str = "auto", runtime: str = "auto") -> Service:
+def assembled(
+    places: Sequence[str], *, limits: Limits, device: str = "auto", runtime: str = "auto", say: Callable[[str], None] = lambda text: None
+) -> Service:
     """Models loaded, runs found, threads at work."""
-    served, followed = open_all(places, device=device, runtime=runtime)
+    served, followed = open_all(places, device=device, runtime=runtime, say=say)
     metrics = Metrics()
     workplace = Workplace(limits, metrics)
     warm_ups: dict[str, list[Callable[[], object]]] = {}
@@ -137,7 +167,7 @@ def warm_up(translator: Translator) -> None:
     translator.generate(np.zeros((1, channels, side, side), np.float32), condition=condition)
 
 
-def run(app: ASGIApp, workplace: Workplace, listener: socket.socket) -> None:
+def run(app: ASGIApp, workplace: Workplace, listener: socket.socket, *, say: Callable[[str], None]) -> None:
     """Answer until a signal comes, then until all that was accepted is done."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     config = uvicorn.Config(
@@ -153,22 +183,29 @@ def run(app: ASGIApp, workplace: Workplace, listener: socket.socket) -> None:
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=HEADER_BYTES,
     )
-    Stoppable(config, workplace).run(sockets=[listener])
+    server = Stoppable(config, workplace, say=say)
+    server.run(sockets=[listener])
+    if server.signalled is not None:
+        for sig in (signal.SIGINT, signal.SIGTERM):  # the process is ending, within END_SECONDS
+            signal.signal(sig, signal.SIG_IGN)
 
 
 class Stoppable(uvicorn.Server):
     """A server that goes on answering after the first signal until its accepted jobs are done, and ends at once at the second."""
 
-    def __init__(self, config: uvicorn.Config, workplace: Workplace) -> None:
+    def __init__(self, config: uvicorn.Config, workplace: Workplace, *, say: Callable[[str], None]) -> None:
         super().__init__(config)
-        self.workplace = workplace
+        self.workplace, self.say = workplace, say
         self.signalled: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Note a signal."""
+        """Note the first signal, and see to it that the process ends in time, whatever its threads are at; the second ends it."""
         if self.signalled is not None:
-            self.should_exit = self.force_exit = True
-        self.signalled = self.signalled or time.monotonic()
+            os._exit(0)  # nothing is said: the signal may have come in the midst of saying something
+        self.signalled = time.monotonic()
+        watch = threading.Timer(END_SECONDS, end, (self.say, _GIVEN_UP))
+        watch.daemon = True
+        watch.start()
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to end, asked ten times a second."""
