@@ -62,14 +62,15 @@ def post(content: Any = None, *, url: str = TRANSLATE, params: Any = None, **hea
     return {"method": "POST", "url": url, "content": png() if content is None else content, "params": params, "headers": PNG | named}
 
 
-def form(*parts: tuple[str, Any], url: str = TRANSLATE) -> dict[str, Any]:
+def form(*parts: tuple[str, Any], url: str = TRANSLATE, charset: str = "utf-8") -> dict[str, Any]:
     """A multipart body; a part is a file where its content is bytes."""
     body = b""
     for name, content in parts:
         file = '; filename="x.png"' if isinstance(content, bytes) else ""
         data = content if isinstance(content, bytes) else content.encode()
         body += f'--B\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode() + data + b"\r\n"
-    return {"method": "POST", "url": url, "content": body + b"--B--\r\n", "headers": {"content-type": "multipart/form-data; boundary=B"}}
+    kind = f"multipart/form-data; boundary=B; charset={charset}"
+    return {"method": "POST", "url": url, "content": body + b"--B--\r\n", "headers": {"content-type": kind}}
 
 
 def wished(**params: Any) -> dict[str, Any]:
@@ -107,7 +108,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], int, str]] = {
     "climbing out of a run's samples": (get("/api/runs/cells/samples/..%5cconfig.yaml"), 404, "no-such-picture"),
     "climbing out with encoded slashes": (get("/api/runs/cells/samples/..%2fconfig.yaml"), 404, "not-found"),
     "another file of a run": (get("/api/runs/cells/samples/config.yaml"), 404, "no-such-picture"),
-    "link among the samples": (get("/api/runs/cells/samples/000000009.png"), 404, "no-such-picture"),
+    "link as a sample of a run": (get("/api/runs/cells/samples/000000009.png"), 404, "no-such-picture"),
     "another folder of a run": (get("/api/runs/cells/checkpoints/000000009.png"), 422, "bad-parameter"),
     "folder as the name of a run": (get("/api/runs/..%5c.."), 404, "no-such-run"),
     "folder as the name of a model": (get("/api/models/..%5c..%5cother/card"), 404, "no-such-model"),
@@ -131,6 +132,8 @@ ATTACKS: dict[str, tuple[dict[str, Any], int, str]] = {
     "very many parts": (form(SOURCE, *[("seed", "1")] * 500), 400, "bad-form"),
     "very many files": (form(*[("source", b"x")] * 500), 400, "bad-form"),
     "very long field": (form(SOURCE, ("text", "a" * 100_000)), 400, "bad-form"),
+    "form in an encoding that fails in a way of its own": (form(SOURCE, charset="undefined"), 415, "bad-charset"),
+    "form in an encoding that takes very long": (form(("a" * 60_000, "1"), charset="punycode"), 415, "bad-charset"),
     "form without a boundary": (post(b"x", content_type="multipart/form-data"), 400, "bad-form"),
     "form that is none": (post(b"--C\r\n\r\n\r\n", content_type="multipart/form-data; boundary=B"), 400, "bad-form"),
     "file under an unknown name": (form(SOURCE, ("checkpoint", b"x")), 422, "unknown-parameter"),
@@ -184,6 +187,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], int, str]] = {
     "samples of a model that has one answer": (post(url="/api/models/plain/jobs", params={"samples": 2}), 422, "one-answer"),
     "direction that was not learnt": (wished(direction="back"), 422, "no-way-back"),
     "attributes that are no JSON": (wished(attributes="{'a': 1}"), 422, "bad-parameter"),
+    "attributes with half a character": (wished(attributes='{"\\ud800": 1}'), 422, "bad-parameter"),
     "JSON of endless depth": (wished(attributes="[" * 15_000), 422, "bad-parameter"),
     "class that nobody knows": (wished(label="<script>"), 422, "bad-parameter"),
     "unknown parameter": (wished(callback="http://evil.example"), 422, "unknown-parameter"),
