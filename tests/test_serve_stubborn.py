@@ -216,6 +216,7 @@ def test_utf_8_may_be_said(site):
         ("in C:\\Users\\My Name\\x.png", "in (a file)"),
         ("in \\\\server\\share\\x", "in (a file)"),
         ("~me/x and /2024/x", "(a file) and (a file)"),
+        ("in `/srv/my pictures/x`, (`/srv/x.png` too)", "in (a file), ((a file) too)"),
         ("<b>3 /4</b> of 1/2, JPEG/PNG, a / b", None),
         ("https://example.org/home/x", None),
         ("up to 25 /s", None),
@@ -389,6 +390,18 @@ def test_pipes_are_not_waited_for(folder):
         assert code_of(site.get("/api/runs/cells/report")) == "no-such-report"
         assert not site.get("/api/runs/cells").json()["has_report"]
         assert time.monotonic() - begun < 2
+
+
+def test_links_in_a_circle_are_not_there(folder):
+    for name in ("samples", "history.jsonl", "report.html"):
+        try:
+            (folder / name).symlink_to(folder / name)
+        except OSError:
+            pytest.skip("no links here")
+    with client(followed(folder)) as site:
+        assert site.get("/api/runs/cells/samples").json() == {"samples": []}
+        assert site.get("/api/runs").status_code == 200
+        assert site.get("/api/runs/cells/report").status_code == 404
 
 
 def test_links_out_of_a_run_lead_nowhere(folder, tmp_path):

@@ -14,8 +14,8 @@ def real(folder: Path, name: str) -> Path:
     Raises:
         OSError: it does not, or is not there.
     """
-    path = (folder / name).resolve(strict=True)
-    if not path.is_relative_to(folder.resolve(strict=True)):
+    path = Path(os.path.realpath(folder / name, strict=True))  # Path.resolve says of a circle of links that it is no OSError
+    if not path.is_relative_to(os.path.realpath(folder, strict=True)):
         raise FileNotFoundError(f"{name} leads out of its folder")
     return path
 

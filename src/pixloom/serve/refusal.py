@@ -13,10 +13,10 @@ LONGEST = 500
 
 _ROOT = r"(?:file:/+|[A-Za-z]:[\\/]|\\\\(?=\w)|~\w*/|/(?=[^\W\d][\w./-]|[.~]\w|\d[^\s/<>]*/))"  # of an absolute path, on any system
 _PLACE = re.compile(
-    r"(?P<address>\b(?!file:)[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s'\"]*)"  # on the web: it stays
-    rf"|(?P<quote>['\"]){_ROOT}[^'\"\n]*(?P=quote)"  # spaces are part of what is quoted
-    rf"|(?<![\w.)/\\>])(?!/\w+>){_ROOT}[^\s'\",;)<>]*"  # no fraction, and no end of a tag
-    r"(?: (?:[^\s'\",;:)/\\<>]+ ){0,3}[^\s'\",;:)/\\<>]+(?:[\\/]|\.[A-Za-z0-9]{1,5}\b)[^\s'\",;)<>]*)*"  # more of it, see without_places
+    r"(?P<address>\b(?!file:)[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s'\"`]*)"  # on the web: it stays
+    rf"|(?P<quote>['\"`]){_ROOT}[^'\"`\n]*(?P=quote)"  # spaces are part of what is quoted
+    rf"|(?<![\w.)/\\>])(?!/\w+>){_ROOT}[^\s'\"`,;)<>]*"  # no fraction, and no end of a tag
+    r"(?: (?:[^\s'\"`,;:)/\\<>]+ ){0,3}[^\s'\"`,;:)/\\<>]+(?:[\\/]|\.[A-Za-z0-9]{1,5}\b)[^\s'\"`,;)<>]*)*"  # more of it, see without_places
     r"(?<![:.])"  # the end of a sentence is none of a path
 )
 
