@@ -15,7 +15,9 @@ from pixloom.config import TaskConfig
 from pixloom.serve import runs
 from pixloom.serve.contract import PICTURES, Wishes
 from pixloom.serve.guard import door_for
+from pixloom.serve.intake import header_of
 from pixloom.serve.limits import Limits
+from pixloom.serve.refusal import RefusedError
 from pixloom.serve.served import Followed
 from serving import client, code_of, png, saved, service, translator
 
@@ -285,3 +287,10 @@ def test_the_documented_attacks_are_the_tested_ones():
     known |= {name: (str(status or "-"), code) for name, (status, code) in OVER_TIME.items()}
     assert documented == known
     assert len(known) >= 60
+
+
+def test_more_frames_may_be_let_in_and_the_first_is_translated():
+    header = header_of(animated("WEBP"), name="source", limits=Limits(frames=3))
+    assert header.frames == 3
+    with pytest.raises(RefusedError, match=r"(?s)3 frames.*limit is 2"):
+        header_of(animated("WEBP"), name="source", limits=Limits(frames=2))

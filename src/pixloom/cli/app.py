@@ -270,6 +270,7 @@ def serve(
     ] = None,
     max_bytes: Annotated[int, typer.Option(help="Of a request's body.")] = LIMITS.bytes,
     max_pixels: Annotated[int, typer.Option(help="Of a picture that is read, and of all results of a job together.")] = LIMITS.pixels,
+    max_frames: Annotated[int, typer.Option(help="Of a picture's file, the first of which is translated.")] = LIMITS.frames,
     max_seconds: Annotated[float, typer.Option(help="From a job's start to its end.")] = LIMITS.seconds,
     queue: Annotated[int, typer.Option(help="Jobs that may wait; others are told to come again.")] = LIMITS.queue,
     read_seconds: Annotated[float, typer.Option(help="For a request's body to come in.")] = LIMITS.read_seconds,
@@ -292,6 +293,7 @@ def serve(
     limits = Limits(
         bytes=max_bytes,
         pixels=max_pixels,
+        frames=max_frames,
         seconds=max_seconds,
         queue=queue,
         read_seconds=read_seconds,

@@ -100,9 +100,10 @@ def header_of(data: bytes, *, name: str, limits: Limits) -> Header:
         if error.what.startswith("the picture is too large"):
             raise too_many_pixels(error.what, limits, where=name) from error
         raise refusal_of(error, where=name) from error
-    if header.frames > 1:
+    if header.frames > limits.frames:
         what = f"this picture has {header.frames} frames"
-        raise RefusedError(what, code="several-frames", status=422, where=name, why="one is translated", fix="send a single frame")
+        why = "one is translated" if limits.frames == 1 else f"the limit is {limits.frames}, and the first is translated"
+        raise RefusedError(what, code="several-frames", status=422, where=name, why=why, fix="send a single frame")
     return header
 
 

@@ -36,6 +36,7 @@ class Limits:
     Attributes:
         bytes: of a request's body, counted as they come in.
         pixels: of a picture that is read, of what the network works on, and of all results of a job together.
+        frames: of a picture's file, the first of which is translated.
         seconds: from a job's start to its last encoded result.
         queue: jobs that wait or are being received.
         read_seconds: for a body to come in.
@@ -47,6 +48,7 @@ class Limits:
 
     bytes: int = 20_000_000
     pixels: int = 12_500_000
+    frames: int = 1
     seconds: float = 30.0
     queue: int = 16
     read_seconds: float = 20.0
