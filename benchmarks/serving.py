@@ -240,7 +240,8 @@ def attacked(server: Server, *, cases: int) -> dict[str, Any]:
     program = shutil.which("schemathesis", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     if program is None:
         sys.exit("schemathesis is not installed: pip install schemathesis")
-    arguments = ["run", f"{server.address}openapi.json", "--max-examples", str(cases // 12), "--exclude-checks", LEFT_OUT]
+    patience = ["--request-timeout", "60"]  # a job may take 30 seconds, after those that wait before it
+    arguments = ["run", f"{server.address}openapi.json", "--max-examples", str(cases // 12), "--exclude-checks", LEFT_OUT, *patience]
     ended = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, cwd="/")
     print(ended.stdout[-6000:])
     counted = re.search(r"(\d[\d,]*) generated", ended.stdout)
@@ -251,6 +252,7 @@ def attacked(server: Server, *, cases: int) -> dict[str, Any]:
         "passed": ended.returncode == 0,
         "left_out": LEFT_OUT,
         "failures": re.findall(r"- (ST\d+ .+)", ended.stdout),
+        "errors": re.findall(r"🚫 (.+)", ended.stdout.partition("Errors:")[2]),
     }
 
 
