@@ -18,7 +18,8 @@ FORMATS_HEAD = """
 ## Formats
 
 256 px, three channels in and out, random weights, compared on real photographs. *Differs by* is the largest difference of a value in
-[-1, 1] from torch's; *faster* is torch's time of a picture over that of the format, median of turns in one process.
+[-1, 1] from torch's; *faster* is torch's time of a picture over that of the format, median of turns in one process. The machine did other
+things as well, so times of different rows say nothing of each other, and *faster* is a rough figure. SPADE in the other formats was not run.
 
 | generator | format | runtime | differs by | PSNR in dB | MiB | ms | faster |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -30,7 +31,8 @@ FAMILIES_HEAD = """
 Networks of the published sizes with random weights under the names of their program, saved as it saves them, taken in by
 `pixloom import`, and compared with a forward pass that was written from the layout alone: the largest difference of an output in single
 and in double precision, beside the deviation of the outputs. *Values*: weights and statistics. *Back*: the file that
-`pixloom export --format junyanz` writes holds exactly the tensors that came in. Published weights were not at hand.
+`pixloom export --format junyanz` writes holds exactly the tensors that came in. SPADE's weights are divided by their spectral norm in
+single precision when they are taken in, which is what is left in double precision. Published weights were not at hand.
 
 | network | values | deviation | differs by | in double precision | back |
 | --- | --- | --- | --- | --- | --- |
