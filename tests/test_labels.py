@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from pixloom.data.sources import Record
 from pixloom.errors import ConfigError, DataError
-from pixloom.tasks.labels import NONE, TOLERANCE, UNKNOWN, Classes, Label, far_colour, packed, plain, unpacked
+from pixloom.tasks.labels import NONE, TOLERANCE, UNKNOWN, Classes, Label, check_labels, far_colour, packed, plain, unpacked
 from pixloom.tasks.vocabulary import find_classes, palette, plain_values, read_table
 
 ROAD, SKY, TREE = Label("road", (128, 64, 128), 7), Label("sky", (70, 130, 180), 2), Label("tree", (0, 128, 0), 300)
@@ -353,3 +353,14 @@ def test_the_classes_of_real_facades_are_seen_through_jpeg(real_data, monkeypatc
     found = [label.colour for label in find_classes(made, target=True)]
     assert len(found) == len(listed) == 12
     assert all(min(np.abs(np.subtract(colour, other)).max() for other in listed) <= 3 for colour in found)
+
+
+def test_a_photograph_is_no_map_of_classes_that_are_far_apart():
+    classes = Classes((Label("ground", (0, 0, 0), id=0), Label("cell", (255, 255, 255), id=255)))
+    assert classes.are_wide
+    shades = np.arange(256)[:, None]
+    with pytest.raises(DataError, match=r"(?s)more likely a photograph.*between their values \(0, 255\)"):
+        check_labels(shades, np.ones(256, int), classes=classes, where=None)
+    soft = np.ones(256, int)
+    soft[[0, 255]] = 200  # a mask whose edges were smoothed
+    assert sorted(set(check_labels(shades, soft, classes=classes, where=None).tolist())) == [0, 1]

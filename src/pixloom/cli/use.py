@@ -12,7 +12,6 @@ import typer
 
 from pixloom.cli.bar import count_bar
 from pixloom.errors import ConfigError
-from pixloom.serve.limits import Limits
 
 FLAT_DIFFERENCE = 1e-2
 """From here on, about a grey level of 8 bits, a difference on pictures of a single colour is worth a word."""
@@ -315,18 +314,8 @@ def export(model: Path, *, out: Path | None, file_format: str, pictures: Path | 
     _print_export(_exported(folder, file_format, out=out, pictures=pictures, overwrite=overwrite))
 
 
-def serve(
-    places: Sequence[str],
-    *,
-    host: str,
-    port: int,
-    token: str | None,
-    allowed: Sequence[str],
-    limits: Limits,
-    device: str,
-    runtime: str,
-) -> None:
-    """Serve models and runs until a signal comes.
+def serve(places: Sequence[str], **wishes: Any) -> None:
+    """Serve models and runs until a signal comes; the wishes are those of :func:`pixloom.serve.command.serve`.
 
     Raises:
         DependencyError: the packages of the server are not installed.
@@ -337,8 +326,7 @@ def serve(
         require(package, extra="serve", purpose="the server")
     from pixloom.serve.command import serve as run
 
-    wishes: dict[str, Any] = {"device": device, "runtime": runtime, "say": lambda line: typer.echo(line, err=True)}
-    run(places, host=host, port=port, token=token, allowed=allowed, limits=limits, **wishes)
+    run(places, **wishes, say=lambda line: typer.echo(line, err=True))
 
 
 def push(model: Path, name: str, *, licence: str | None, private: bool) -> None:

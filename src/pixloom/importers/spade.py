@@ -19,6 +19,7 @@ from pixloom.errors import ModelError, first_line
 from pixloom.importers.base import Found, Pairs, Said, completed, renamed
 from pixloom.importers.foreign import State
 from pixloom.importers.labels import with_classes
+from pixloom.nets.steering import END
 
 BLOCKS = ("head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3", "up_4")
 
@@ -32,10 +33,6 @@ FIVE = (
     "that it doubles five times (--num_upsampling_layers normal) is assumed, for names and shapes are the same with six "
     "(more: --set generator.options.levels=6)"
 )
-
-
-_END = 4
-"""Rows and columns of the maps that the style encoder's last layers see."""
 
 
 def generator(state: State) -> Found | None:
@@ -156,11 +153,11 @@ def _with_encoder(found: Found, options: dict[str, Any], encoder: State) -> tupl
 
 def _joined(found: Found, options: dict[str, Any], encoder: State) -> tuple[Found, dict[str, Any]]:
     halvings = len({name.partition(".")[0] for name in encoder if name.startswith("layer")})
-    side, code = _END * 2**halvings, options["noise_channels"]
+    side, code = END * 2**halvings, options["noise_channels"]
     ends = {kind: [encoder[name] for name in (f"fc_mu.{kind}", f"fc_var.{kind}") if name in encoder] for kind in ("weight", "bias")}
     if not halvings or any([len(end) for end in both] != [code, code] for both in ends.values()):
         raise ModelError(f"it gives no two times {code} numbers")
-    weights = torch.cat(ends["weight"]).reshape(2 * code, -1, _END, _END)
+    weights = torch.cat(ends["weight"]).reshape(2 * code, -1, END, END)
     tensors = {name: tensor for name, tensor in encoder.items() if not name.startswith("fc_")}
     own = renamed(tensors, ((f"steering.style.layers.{3 * layer}", f"layer{layer + 1}.0") for layer in range(halvings)))
     own |= {"steering.style.project.weight": weights, "steering.style.project.bias": torch.cat(ends["bias"])}

@@ -60,7 +60,6 @@ def export_web(
     out: str | Path | None,
     runtime_files: str | Path | None = None,
     pictures: str | Path | None = None,
-    title: str | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> WebExport:
@@ -71,7 +70,6 @@ def export_web(
         out: the folder to be made.
         runtime_files: the folder ``dist`` of the npm package onnxruntime-web; None: the one installed in the current folder.
         pictures: to compare the exported network on, see :func:`pixloom.inference.export.export_onnx`.
-        title: of the model; None: the name of its folder.
         overwrite: whether an existing folder that was exported before is replaced.
         say: called with a line once nothing more stands in the way.
 
@@ -94,7 +92,7 @@ def export_web(
         signature = read_export(draft / NETWORK).signature
         names = copy_runtime(runtime, draft / RUNTIME)
         _copy_page(draft)
-        name = title or Path(model).resolve().name
+        name = Path(model).resolve().name
         tree = {
             "id": "model",
             "title": name,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pixloom.nets.layers import bare
-from pixloom.nets.steering import Steering, StyleEncoder
+from pixloom.nets.steering import CodeEncoder, Steering
 from pixloom.nets.team import acting
 
 
@@ -15,7 +15,7 @@ def is_coded(generator: nn.Module) -> bool:
     return encoder_of(generator) is not None
 
 
-def encoder_of(generator: nn.Module) -> StyleEncoder | None:
+def encoder_of(generator: nn.Module) -> CodeEncoder | None:
     """The encoder of such a generator."""
     steering = getattr(acting(bare(generator)), "steering", None)
     return steering.style if isinstance(steering, Steering) and steering.is_coded else None

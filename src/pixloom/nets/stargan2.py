@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pixloom.config import REFERENCE_SIDE
 from pixloom.errors import ConfigError, nearest
 from pixloom.nets.layers import Condition, Head, InstanceNorm2d, Pictures, output_head
-from pixloom.nets.steering import Chain, Conditioning, Modulated, Widths
+from pixloom.nets.steering import END, Chain, Conditioning, Modulated, Widths, halvings_to_end
 from pixloom.shapes import Images, Judgement
 
 SMALLEST_REFERENCE = 32
@@ -31,9 +31,6 @@ KINDS = ("label", "style")
 """The conditions that these networks take."""
 
 _MOST_HALVINGS = SMALLEST_REFERENCE.bit_length() - 1
-
-_END = 4
-"""Rows and columns where the paper's encoder ends."""
 
 
 class Takes(NamedTuple):
@@ -122,7 +119,7 @@ class StarGan2(nn.Module):
         self.steering = Takes({kind: shape if kind == "style" else (self.domains,) for kind in conditions or {}})
         self.mapping = MappingNetwork(noise_channels, hidden, code, domains=self.domains)
         if references:
-            lowered = min(halvings + 2, _MOST_HALVINGS) if reference_side is None else _halvings(reference_side)
+            lowered = min(halvings + 2, _MOST_HALVINGS) if reference_side is None else halvings_to_end(reference_side)
             self.style = ReferenceEncoder(
                 target_channels,
                 widths=_widths(width, halvings=lowered, most=max_width),
@@ -243,7 +240,7 @@ class ReferenceEncoder(nn.Module):
         self.domains = domains
         self.stages = nn.Sequential(*_trunk(channels, widths), nn.LeakyReLU(0.2))
         if whole:
-            self.stages.extend([nn.Conv2d(widths[-1], widths[-1], _END), nn.LeakyReLU(0.2)])
+            self.stages.extend([nn.Conv2d(widths[-1], widths[-1], END), nn.LeakyReLU(0.2)])
         self.heads = nn.Linear(widths[-1], domains * code)
 
     def forward(self, reference: Images, label: Tensor) -> Tensor:
@@ -463,17 +460,6 @@ def _domains(conditions: Widths | None, *, role: str) -> int:
             fix="leave it out, or take another network",
         )
     return given["label"]
-
-
-def _halvings(side: int) -> int:
-    """From references of a side down to 4x4.
-
-    Raises:
-        ConfigError: the side is no power of two.
-    """
-    if side & (side - 1):
-        raise ConfigError(f"generator.options.reference_side cannot be {side}", fix="a power of two, such as 256")
-    return (side // _END).bit_length() - 1
 
 
 def _no_encoder() -> ConfigError:

@@ -105,7 +105,7 @@ class Steering(nn.Module):
         if "look" in self.conditions:
             self.look = LookEncoder(reference_channels, self.conditions["look"])
         if "style" in self.conditions:
-            self.style = (
+            self.style: CodeEncoder = (
                 StyleEncoder(reference_channels, self.conditions["style"], gaussian=self.is_coded)
                 if whole is None
                 else WholeEncoder(reference_channels, self.conditions["style"], side=whole[0], first=whole[1])
@@ -306,11 +306,51 @@ class TextEncoder(nn.Module):
         return vector
 
 
-_END = 4
-"""Rows and columns of the last maps of a :class:`WholeEncoder`."""
+END = 4
+"""Rows and columns of the last maps of encoders that see a reference as a whole."""
 
 
-class StyleEncoder(nn.Module):
+def halvings_to_end(side: int) -> int:
+    """From references of a side down to :data:`END`.
+
+    >>> halvings_to_end(256)
+    6
+
+    Raises:
+        ConfigError: the side is no power of two, or nothing would be halved.
+    """
+    if side < 2 * END or side & (side - 1):
+        raise ConfigError(f"the side of references cannot be {side}", fix=f"a power of two, {2 * END} or more, such as 256")
+    return (side // END).bit_length() - 1
+
+
+class CodeEncoder(nn.Module):
+    """A reference picture to a code.
+
+    Attributes:
+        gaussian: whether a code has a distribution; else it lies in [-1, 1].
+        side: of the squares that references are brought to, in pixels.
+    """
+
+    gaussian: bool
+    side: int
+
+    def forward(self, reference: Tensor) -> Tensor:
+        """(batch, channels, height, width) to (batch, width); zero for a picture of zeros, which stands for none."""
+        code = self.distribution(reference)[0] if self.gaussian else torch.tanh(self.read(reference))
+        return code * (reference.abs().amax((1, 2, 3)) > 0).to(reference.dtype)[:, None]
+
+    def distribution(self, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the codes of pictures, each (batch, width)."""
+        mean, log_variance = self.read(reference).chunk(2, 1)
+        return mean, log_variance
+
+    def read(self, reference: Tensor) -> Tensor:
+        """What is read off pictures: (batch, 2 width) where it has a distribution, else (batch, width)."""
+        raise NotImplementedError
+
+
+class StyleEncoder(CodeEncoder):
     """A reference picture to a style code: halvings, the mean over all places, one layer.
 
     What averages over a whole picture is its colours and textures, not its layout (Huang et al., "MUNIT", ECCV 2018, section 3). A code
@@ -321,9 +361,6 @@ class StyleEncoder(nn.Module):
         channels: of the picture.
         width: of the code.
         gaussian: whether it has a distribution.
-
-    Attributes:
-        side: of the squares that references are brought to, in pixels.
     """
 
     def __init__(self, channels: int, width: int, *, gaussian: bool = False) -> None:
@@ -333,24 +370,15 @@ class StyleEncoder(nn.Module):
         for inner, outer in ((channels, 32), (32, 64), (64, 64)):
             layers += [nn.Conv2d(inner, outer, 4, 2, 1), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
-        self.project: nn.Module = nn.Linear(64, 2 * width if gaussian else width)
+        self.project = nn.Linear(64, 2 * width if gaussian else width)
 
-    def forward(self, reference: Tensor) -> Tensor:
-        """(batch, channels, height, width) to (batch, width); zero for a picture of zeros, which stands for none."""
-        code = self.distribution(reference)[0] if self.gaussian else torch.tanh(self._read(reference))
-        return code * (reference.abs().amax((1, 2, 3)) > 0).to(reference.dtype)[:, None]
-
-    def distribution(self, reference: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of the codes of pictures, each (batch, width)."""
-        mean, log_variance = self._read(reference).chunk(2, 1)
-        return mean, log_variance
-
-    def _read(self, reference: Tensor) -> Tensor:
+    def read(self, reference: Tensor) -> Tensor:
+        """See :meth:`CodeEncoder.read`."""
         read: Tensor = self.project(self.layers(reference).mean((2, 3)))
         return read
 
 
-class WholeEncoder(StyleEncoder):
+class WholeEncoder(CodeEncoder):
     """A reference picture of one size to the distribution of its codes: halvings down to 4x4, then one layer over the whole.
 
     Park et al., "Semantic Image Synthesis with Spatially-Adaptive Normalization", CVPR 2019, appendix A, figure 14: 3x3 convolutions of
@@ -368,19 +396,17 @@ class WholeEncoder(StyleEncoder):
     """
 
     def __init__(self, channels: int, width: int, *, side: int, first: int) -> None:
-        super().__init__(channels, width, gaussian=True)
-        if side < 2 * _END or side & (side - 1):
-            raise ConfigError(f"the side of references cannot be {side}", fix=f"a power of two, {2 * _END} or more")
-        self.side = side
-        halvings = (side // _END).bit_length() - 1
-        widths = [channels, *(first * min(2**level, 8) for level in range(halvings))]
+        super().__init__()
+        self.gaussian, self.side = True, side
+        widths = [channels, *(first * min(2**level, 8) for level in range(halvings_to_end(side)))]
         layers: list[nn.Module] = []
         for inner, outer in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), InstanceNorm2d(outer), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
-        self.project = nn.Conv2d(widths[-1], 2 * width, _END)
+        self.project = nn.Conv2d(widths[-1], 2 * width, END)
 
-    def _read(self, reference: Tensor) -> Tensor:
+    def read(self, reference: Tensor) -> Tensor:
+        """See :meth:`CodeEncoder.read`."""
         read: Tensor = self.project(self.layers(reference)).mean((2, 3))
         return read
 

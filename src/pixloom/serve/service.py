@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pixloom.serve.limits import Limits
 from pixloom.serve.metrics import Metrics
@@ -12,6 +13,8 @@ from pixloom.serve.refusal import not_found
 from pixloom.serve.runs import Run
 from pixloom.serve.served import Served
 from pixloom.serve.workplace import Workplace, give_way
+
+Thing = TypeVar("Thing")
 
 _READERS = 2  # threads that decode and prepare
 
@@ -44,9 +47,7 @@ class Service:
         Raises:
             RefusedError: there is none.
         """
-        if ident not in self.models:
-            raise not_found("model", fix=f"known: {', '.join(self.models) or 'none'}")
-        return self.models[ident]
+        return _known(self.models, ident, what="model")
 
     def run(self, ident: str) -> Run:
         """A run by its id.
@@ -54,6 +55,10 @@ class Service:
         Raises:
             RefusedError: there is none.
         """
-        if ident not in self.runs:
-            raise not_found("run", fix=f"known: {', '.join(self.runs) or 'none'}")
-        return self.runs[ident]
+        return _known(self.runs, ident, what="run")
+
+
+def _known(things: Mapping[str, Thing], ident: str, *, what: str) -> Thing:
+    if ident not in things:
+        raise not_found(what, fix=f"known: {', '.join(things) or 'none'}")
+    return things[ident]

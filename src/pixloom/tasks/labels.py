@@ -49,7 +49,8 @@ STRAY = {False: 0.01, True: 0.05}
 """Whether a file is a JPEG, which mixes colours at edges -> the share of it that a colour of no class may fill; an id may not at all."""
 
 SOFT, LEAST_PLAIN = 8, 0.5
-"""Of a map of such grey values, this share lies so near those of the classes; of a photograph it hardly ever does."""
+"""Of a map of such grey values, at least this share lies so near those of the classes. Seen: of 160 masks of nuclei all of it; of 100 grey
+photographs of BSDS500 at most 37 %; of dark fluorescent microscopy 0 to 96 %, so that 95 of 160 such pictures pass."""
 
 Value = Annotated[int, Field(ge=0, le=255)]
 

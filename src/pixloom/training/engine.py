@@ -83,7 +83,7 @@ class Engine:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")
             wrapped: nn.Module = self.accelerator.prepare_model(network)
-        self.accelerator._models.clear()  # it would keep every network that it ever saw; free_memory() would take half a second more
+        self.accelerator._models.clear()  # it would keep every network that it ever saw; free_memory() collects garbage as well
         return wrapped if self.compute.compile in ("auto", "no") else _compiled(wrapped, mode=self.compute.compile)
 
     def place(self, batch: Batch) -> Batch:
