@@ -1,7 +1,7 @@
 """Recipes against each other on real pictures for equal times.
 
     python -m benchmarks.quality RACE...|all --data FOLDER --weights FOLDER [--seeds 0 1 2] [--arms NAME...] [--out runs/quality]
-    python -m benchmarks.quality faults --data FOLDER --weights FOLDER [--seeds 0 1 2]
+    python -m benchmarks.quality faults --data FOLDER --weights FOLDER [--seeds 0 1 2] [--arms NAME...]
     python -m benchmarks.quality list
     python -m benchmarks.quality tables
 
@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in options.seeds:
         if options.names == ["faults"]:
             for fault in FAULTS:
-                print(run_fault(fault, seed, places).name, flush=True)
+                if options.arms is None or fault in options.arms:
+                    print(run_fault(fault, seed, places).name, flush=True)
             continue
         race_all(list(RACES) if "all" in options.names else options.names, seed, places, options=options)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import random
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from benchmarks.tasks import datasets
@@ -17,6 +19,17 @@ def facades(data: Path, place: Path, *, count: int) -> Path:
         number = int(path.stem)
         if number <= count or number > 300:
             link(path, place / ("val" if number > 300 else "train") / path.name)
+    return place
+
+
+def microscopy(data: Path, place: Path, *, count: int) -> Path:
+    """Fluorescence pictures and the masks of their nuclei, in an order drawn once: the first ``count``, and the last 40 to be judged."""
+    with (data / "dsb2018" / "index.csv").open(encoding="utf-8", newline="") as file:
+        names = sorted(row["file_id"] for row in csv.DictReader(file) if row["kind"] == "gray")
+    random.Random(0).shuffle(names)
+    for split, part in (("train", names[:-40][:count]), ("val", names[-40:])):
+        for folder, name in product(("masks", "images"), part):
+            link(data / "dsb2018" / folder / "train" / f"{name}.png", place / split / folder / f"{name}.png")
     return place
 
 
@@ -39,6 +52,12 @@ def some_facades(count: int) -> DataSet:
     return DataSet(whole.title, whole.licence, f"1 to {count} learnt from, 301 to 400 judged", partial(facades, count=count))
 
 
+def some_microscopy(count: int) -> DataSet:
+    """So many of them."""
+    whole = datasets.DATA_SETS["nuclei"]
+    return DataSet(whole.title, whole.licence, f"{count} learnt from, 40 judged", partial(microscopy, count=count), public=True)
+
+
 DATA_SETS = {
     "bsds500": datasets.DATA_SETS["bsds500"],
     "nuclei": datasets.DATA_SETS["nuclei"],
@@ -46,5 +65,6 @@ DATA_SETS = {
     "chase": DataSet("CHASE_DB1 (Fraz et al., 2012), retinas and their vessels", "CC BY 4.0, not verified", "20 judged", chase),
     "stained": DataSet("2018 Data Science Bowl, the stained pictures", "CC0", "91 judged", stained, public=True),
     **{f"facades-{count}": some_facades(count) for count in (25, 50, 100, 200, 300)},
+    **{f"microscopy-{count}": some_microscopy(count) for count in (25, 50, 100, 200, 400)},
 }
 """By name."""

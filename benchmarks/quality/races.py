@@ -147,6 +147,17 @@ RACES = {
         )
         for count in (25, 50, 100, 200)
     },
+    **{
+        f"few-nuclei-{count}": Race(
+            f"masks to microscopy from {count} pairs",
+            f"microscopy-{count}",
+            NUCLEI,
+            64,
+            2.0,
+            {"auto": AUTO, "pix2pix": REFERENCE},
+        )
+        for count in (25, 50, 100, 200, 400)
+    },
     "penalties-64": Race("label map to facade, by the strength of R1 and R2", "facades-300", FACADES, 64, 10.0, PENALTIES, looks=5),
     "aids-50": Race("label map to facade from 50 pairs, with what is said to help", "facades-50", FACADES, 64, 2.0, AIDS),
     "sizes-128": Race("label map to facade in 3 minutes, by networks of four sizes", "facades-300", FACADES, 128, 3.0, SIZES),
