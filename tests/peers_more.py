@@ -226,6 +226,59 @@ def _weight(state: State, name: str) -> Tensor:
     return weight / torch.dot(state[f"{name}.weight_u"], torch.mv(weight.reshape(len(weight), -1), state[f"{name}.weight_v"]))
 
 
+# --- Critics of several scales: PatchGANs of a picture and its halves ------------------------------------------------------------------
+
+
+def _patch_stages(layers: int) -> list[tuple[int, int, int]]:
+    """(stride, channels in, channels out) of every convolution but the last, in multiples of the width; 0: what is judged."""
+    widths = [min(2**stage, 8) for stage in range(layers + 1)]
+    return [(2, 0, 1), *((2 if stage < layers else 1, widths[stage - 1], widths[stage]) for stage in range(1, layers + 1))]
+
+
+def peer_scales_state(seen: int, *, program: str, scales: int, layers: int, width: int, norm: str, spectral: bool = False) -> State:
+    """``program``: ``features`` and ``plain`` of pix2pixHD, ``spade``, ``bicycle`` or ``bicycle-2017``."""
+    draw = Draw(3)
+    for scale in range(scales):
+        own = width >> scale if program.startswith("bicycle") else width
+        for stage, (_, inner, outer) in enumerate(_patch_stages(layers)):
+            name, after = _scale_names(program, scale, stage, norm=norm)
+            lost = program == "spade" and norm != "none" and stage > 0
+            draw.conv(name, inner * own or seen, outer * own, 4, bias=not lost)
+            if stage:
+                draw.norm(after, outer * own, norm)
+            if spectral and stage:
+                _spectral(draw, name)
+        draw.conv(_scale_names(program, scale, layers + 1, norm=norm, last=True)[0], _patch_stages(layers)[-1][2] * own, 1, 4, bias=True)
+    return draw.state
+
+
+def _scale_names(program: str, scale: int, stage: int, *, norm: str, last: bool = False) -> tuple[str, str]:
+    """Of a stage's convolution and of its norm."""
+    place = max(0, 3 * stage - 1)
+    if program == "features":
+        return f"scale{scale}_layer{stage}.0", f"scale{scale}_layer{stage}.1"
+    if program == "spade":
+        root = f"discriminator_{scale}.model{stage}.0"
+        return (root, "") if stage == 0 or last or norm == "none" else (f"{root}.0", f"{root}.1")
+    root = {"plain": f"layer{scale}", "bicycle": f"model_{scale}", "bicycle-2017": f"model{scale}"}[program]
+    return f"{root}.{place}", f"{root}.{place + 1}"
+
+
+def peer_scales(state: State, pair: Tensor, *, program: str, scales: int, layers: int, norm: str) -> list[Tensor]:
+    """The logits at every scale, the full one first; ``pair`` is what is judged, after what it is judged by."""
+    padding, found = 1 if program.startswith("bicycle") else 2, []
+    for number in range(scales):
+        scale, maps = scales - 1 - number if program in ("features", "plain") else number, pair
+        for stage, (stride, *_) in enumerate(_patch_stages(layers)):
+            name, after = _scale_names(program, scale, stage, norm=norm)
+            maps = F.conv2d(maps, _weight(state, name), state.get(f"{name}.bias"), stride, padding)
+            maps = F.leaky_relu(normed(state, after, maps, norm) if stage else maps, 0.2)
+        name, _ = _scale_names(program, scale, layers + 1, norm=norm, last=True)
+        found.append(F.conv2d(maps, state[f"{name}.weight"], state[f"{name}.bias"], 1, padding))
+        pair = F.avg_pool2d(pair, 3, 2, 1, count_include_pad=False)
+    return found
+
+
 # --- StarGAN ---------------------------------------------------------------------------------------------------------------------------
 
 
@@ -457,6 +510,18 @@ STATES = {
     "stargan": peer_stargan_state,
     "stargan2": peer_stargan2_state,
     "bicycle": peer_bicycle_state,
+    "pix2pixhd-critics": peer_scales_state,
+    "spade-critics": peer_scales_state,
+    "bicycle-critics": peer_scales_state,
 }
-FORWARDS = {"enhancer": peer_enhancer, "spade": peer_spade, "stargan": peer_stargan, "stargan2": peer_stargan2, "bicycle": peer_bicycle}
+FORWARDS = {
+    "enhancer": peer_enhancer,
+    "spade": peer_spade,
+    "stargan": peer_stargan,
+    "stargan2": peer_stargan2,
+    "bicycle": peer_bicycle,
+    "pix2pixhd-critics": peer_scales,
+    "spade-critics": peer_scales,
+    "bicycle-critics": peer_scales,
+}
 """By family."""

@@ -129,3 +129,66 @@ def test_the_card_says_what_it_was_begun_from(pairs, tmp_path):
     assert begun["imported"]["from"] == "latest_net_G.pth"
     assert len(begun["sha256"]) == 64
     assert "begun from" in (tmp_path / "tuned" / "model" / "README.md").read_text(encoding="utf-8")
+
+
+def critic_file(folder):
+    return load_file(folder / "critic.safetensors")
+
+
+def test_an_imported_critic_is_gone_on_with(pairs, tmp_path):
+    from peers import peer_patch_state, peer_unet_state
+
+    for path in (pairs / "A").iterdir():
+        Image.open(path).convert("RGB").save(path)
+    names = tmp_path / "checkpoints"
+    names.mkdir()
+    torch.save(peer_unet_state(3, 3, depth=4, width=4, norm="batch"), names / "latest_net_G.pth")
+    torch.save(peer_patch_state(6, layers=1, width=6, norm="batch"), names / "latest_net_D.pth")
+    found = import_model(names, out=tmp_path / "imported", settings={"size": 16})
+    assert found.critic == "patch"
+    begun = {"training.from_model": str(tmp_path / "imported"), "compute.device": "cpu"}
+    plan = make_plan(str(pairs), recipe_name="pix2pix", images=2, settings={**begun, **STILL})
+    assert plan.config.critic.options["width"] == 6, "the recipe's critic is as wide as the one that goes on"
+    train(plan.config, out=tmp_path / "run", quiet=True)
+    kept, own = critic_file(tmp_path / "imported"), critic_of(tmp_path / "run")
+    assert {f"critic/{name}" for name in kept} == own.keys()
+    assert all(torch.allclose(kept[name], own[f"critic/{name}"]) for name in kept if "running" not in name and "num_batches" not in name)
+    assert "generator and the critic of" in began(tmp_path / "run")
+    other = make_plan(str(pairs), recipe_name="pix2pix", images=2, settings={**begun, "critic.options": {"layers": 1, "width": 4}})
+    train(other.config, out=tmp_path / "other", quiet=True)
+    assert "the critic 'patch' beside it is another than this run's, which begins anew" in began(tmp_path / "other")
+    (tmp_path / "imported" / "critic.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="critic beside the model cannot be read"):
+        make_plan(str(pairs), recipe_name="pix2pix", images=2, settings=begun)
+
+
+def began(run):
+    return next(entry["message"] for entry in read(run / "history.jsonl") if entry.get("event") == "began")
+
+
+def test_both_directions_of_an_imported_cyclegan_are_gone_on_with(tmp_path):
+    from peers import peer_patch_state, peer_resnet_state
+
+    data = write_pairs(tmp_path / "pairs")
+    for number, (side, name) in enumerate((("A", "trainA"), ("B", "trainB"))):
+        for path in (data / side).iterdir():
+            (tmp_path / "unpaired" / name).mkdir(parents=True, exist_ok=True)
+            Image.open(path).convert("RGB").save(tmp_path / "unpaired" / name / f"{number}{path.name}")
+    shape = {"blocks": 1, "halvings": 2, "width": 4, "norm": "instance", "dropout": False, "antialias": False}
+    names = tmp_path / "checkpoints"
+    names.mkdir()
+    for number, direction in enumerate("AB"):
+        torch.save(peer_resnet_state(3, 3, **shape, seed=number), names / f"latest_net_G_{direction}.pth")
+        critic = {name: (1 + number) * tensor for name, tensor in peer_patch_state(3, layers=1, width=4, norm="instance").items()}
+        torch.save(critic, names / f"latest_net_D_{direction}.pth")
+    found = import_model(names, out=tmp_path / "imported", settings={"size": 16})
+    assert found.critic == "patch"
+    settings = {"training.from_model": str(found.folder), "compute.device": "cpu", **STILL}
+    plan = make_plan(str(tmp_path / "unpaired"), task="stylize", recipe_name="cyclegan", images=2, settings=settings)
+    train(plan.config, out=tmp_path / "run", quiet=True)
+    state = load_file(list_checkpoints(tmp_path / "run" / "checkpoints")[-1] / "state.safetensors")
+    for folder, ours in ((found.folder, "there"), (found.folder / "back", "back")):
+        for file, network in (("model", "generator"), ("critic", "critic")):
+            before = load_file(folder / f"{file}.safetensors")
+            assert all(torch.allclose(before[name], state[f"{network}/{ours}.{name}"], atol=1e-6) for name in before)
+    assert "both generators and the critics of" in began(tmp_path / "run")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,9 @@ WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
 BACK = "back"
 """Sub-folder of a model with the one that translates back."""
 
+CRITIC = "critic.safetensors"
+"""Of an imported model: the critic that it was trained against, which ``train --from`` goes on with; its metadata describe it."""
+
 
 @dataclass(frozen=True)
 class ModelDescription:
@@ -64,8 +67,26 @@ class ModelDescription:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Judge:
+    """A critic that comes along with a model.
+
+    Attributes:
+        network: its name and every option of its constructor.
+        tensors: its weights and buffers by name.
+    """
+
+    network: NetworkConfig
+    tensors: Mapping[str, torch.Tensor]
+
+
 def save_model(
-    folder: Path, *, generator: nn.Module, description: ModelDescription, back: tuple[nn.Module, ModelDescription] | None = None
+    folder: Path,
+    *,
+    generator: nn.Module,
+    description: ModelDescription,
+    back: tuple[nn.Module, ModelDescription] | None = None,
+    judges: tuple[Judge | None, Judge | None] = (None, None),
 ) -> None:
     """Write a model folder in one piece: a finished folder appears under its name, or nothing changes.
 
@@ -74,15 +95,36 @@ def save_model(
         generator: the network.
         description: all else that is needed to use it.
         back: what translates back, where both directions were learnt: a model of its own in the sub-folder :data:`BACK`.
+        judges: the critics of this direction and of the one back, where they are at hand: the file :data:`CRITIC` of either.
 
     Raises:
         OutputError: the disk is full or the place is not writable.
     """
     with new_folder(folder, what="the model") as draft:
-        _write_files(draft, generator=generator, description=description)
+        _write_files(draft, generator=generator, description=description, judge=judges[0])
         if back is not None:
             (draft / BACK).mkdir()
-            _write_files(draft / BACK, generator=back[0], description=back[1])
+            _write_files(draft / BACK, generator=back[0], description=back[1], judge=judges[1])
+
+
+def load_judge(folder: Path) -> Judge | None:
+    """The critic that lies beside a model; None where there is none.
+
+    Raises:
+        ModelError: it is damaged, or a foreign file.
+    """
+    from safetensors import safe_open
+
+    path = folder / CRITIC
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            network = NetworkConfig(**json.loads((file.metadata() or {})["network"]))
+            return Judge(network, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118, it is no mapping
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ModelError("the critic beside the model cannot be read", where=path, why=why, fix="import the model again") from error
 
 
 def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:
@@ -197,9 +239,12 @@ def _understood(where: Path) -> Iterator[None]:
         raise ModelError(what, where=where, why=why, fix=fix) from error
 
 
-def _write_files(folder: Path, *, generator: nn.Module, description: ModelDescription) -> None:
+def _write_files(folder: Path, *, generator: nn.Module, description: ModelDescription, judge: Judge | None) -> None:
     from safetensors.torch import save_file
 
+    if judge is not None:
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in judge.tensors.items()}
+        save_file(kept, folder / CRITIC, metadata={"format": "pixloom-critic", "network": judge.network.model_dump_json()})
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": FORMAT})
     tree = description_tree(description, sha256=checksum(folder / WEIGHTS))

@@ -355,6 +355,9 @@ def import_(
     ],
     *,
     out: Annotated[Path, typer.Option(help="The model folder to make.")],
+    critic: Annotated[
+        Path | None, typer.Option(help="Weights of its critic, for train --from; looked for in the file, and beside it (net_D, -D).")
+    ] = None,
     family: Annotated[str | None, typer.Option("--as", help="Which kind of network it is, where several are possible.")] = None,
     part: Annotated[str | None, typer.Option(help="Which of several networks in the file, by its key.")] = None,
     name: Annotated[
@@ -366,10 +369,19 @@ def import_(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Take in a generator that another program trained: recognised by its tensors, loaded strictly, nothing executed."""
+    """Take in a generator that another program trained, and its critic: recognised by their tensors, loaded strictly, nothing executed."""
     from pixloom.cli import use
 
-    use.import_(file, out=out, family=family, part=part, names=_names(name), settings=settings or [], overwrite=overwrite)
+    use.import_(
+        file,
+        out=out,
+        critic=critic,
+        family=family,
+        part=part,
+        names=_names(name),
+        settings=settings or [],
+        overwrite=overwrite,
+    )
 
 
 @app.command()

@@ -268,17 +268,29 @@ def _check_samples(samples: int, translator: Any) -> None:
 
 
 def import_(
-    file: Path, *, out: Path, family: str | None, part: str | None, names: Sequence[str], settings: Sequence[str], overwrite: bool
+    file: Path,
+    *,
+    out: Path,
+    critic: Path | None,
+    family: str | None,
+    part: str | None,
+    names: Sequence[str],
+    settings: Sequence[str],
+    overwrite: bool,
 ) -> None:
     """Take in a model of another program and say what it is."""
     from pixloom.config import parse_settings
     from pixloom.importers import FAMILIES, import_model
 
     said = parse_settings(list(settings))
-    found = import_model(file, out=out, family=family, part=part, settings=said, names=tuple(names), overwrite=overwrite)
+    found = import_model(
+        file, out=out, critic=critic, family=family, part=part, settings=said, names=tuple(names), overwrite=overwrite
+    )
     options = found.description.generator.options
     where = f" (part '{found.part}')" if found.part else ""
     typer.echo(f"{FAMILIES[found.family].title}{where}: {options['source_channels']} channels to {options['target_channels']}")
+    if found.critic is not None:
+        typer.echo(f"with {FAMILIES[found.critic].title}, for pixloom train --from {found.folder}")
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"wrote {found.folder}; use it: pixloom translate {found.folder} PICTURES --out FOLDER")

@@ -20,11 +20,11 @@ from pixloom.conditions import build_conditions
 from pixloom.config import InferenceConfig, NetworkConfig, TaskConfig
 from pixloom.errors import ConfigError, ModelError, OutputError, PixloomError, nearest
 from pixloom.files import checksum
-from pixloom.importers import bicycle, junyanz, pix2pixhd, spade, stargan, stargan2, superresolution
+from pixloom.importers import bicycle, junyanz, multiscale, pix2pixhd, spade, stargan, stargan2, superresolution
 from pixloom.importers.base import Family, Found, Said
-from pixloom.importers.foreign import AVERAGED, State, encoder_beside, joined, read_parts, taken_apart
+from pixloom.importers.foreign import AVERAGED, State, critic_beside, encoder_beside, joined, read_parts, taken_apart
 from pixloom.importers.options import read_options
-from pixloom.modelfile import DESCRIPTION, ModelDescription, description_tree, parse_description, save_model
+from pixloom.modelfile import DESCRIPTION, Judge, ModelDescription, describe_generator, description_tree, parse_description, save_model
 from pixloom.nets import build
 
 __all__ = ["FAMILIES", "Imported", "import_critic", "import_model"]
@@ -38,6 +38,9 @@ FAMILIES: dict[str, Family] = {
     "stargan2": Family("generator and mapping network of StarGAN v2", stargan2.networks, joined=True),
     "bicycle": Family("the generator of BicycleGAN", bicycle.generator),
     "patch": Family("the PatchGAN critic of pytorch-CycleGAN-and-pix2pix and CUT", junyanz.patch_critic),
+    "pix2pixhd-critics": Family("the critics of pix2pixHD", multiscale.pix2pixhd),
+    "spade-critics": Family("the critics of SPADE", multiscale.spade),
+    "bicycle-critics": Family("the critics of BicycleGAN", multiscale.bicycle),
     "pixel": Family("the 1x1 critic of pytorch-CycleGAN-and-pix2pix", junyanz.pixel_critic),
     "esrgan": Family("the generator of ESRGAN and Real-ESRGAN", superresolution.esrgan),
     "compact": Family("the compact generator of Real-ESRGAN", superresolution.compact),
@@ -70,6 +73,7 @@ class Imported:
         part: under which key the network lay in the file; "" where there was but one.
         description: of the model.
         notes: what was assumed, and what did not come along.
+        critic: the family of the critic that came along; None where there was none.
     """
 
     folder: Path
@@ -77,24 +81,27 @@ class Imported:
     part: str
     description: ModelDescription
     notes: tuple[str, ...]
+    critic: str | None = None
 
 
 def import_model(
     file: str | Path,
     *,
     out: str | Path,
+    critic: str | Path | None = None,
     family: str | None = None,
     part: str | None = None,
     settings: Mapping[str, Any] | None = None,
     names: tuple[str, ...] = (),
     overwrite: bool = False,
 ) -> Imported:
-    """Take in a generator from a file of weights of another program, and write it as a model folder.
+    """Take in a generator from a file of weights of another program, and its critic, and write them as a model folder.
 
     Args:
         file: ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors``; or the folder ``checkpoints/NAME`` of pytorch-CycleGAN-and-pix2pix, of which
             the latest generator is taken, both of a CycleGAN.
         out: the model folder.
+        critic: file of the critic; None: that in the same file, or beside it under the name that its program gives it, if there is one.
         family: a name in :data:`FAMILIES`, where several are possible.
         part: which of several networks in the file, by its key.
         settings: what the file does not tell, by dotted name (:data:`SETTINGS`).
@@ -115,20 +122,64 @@ def import_model(
     for key in settings or {}:
         if key not in SETTINGS and not key.startswith("task.options."):
             raise ConfigError(f"'{key}' is nothing that can be said of a model that is imported", fix=nearest(key, SETTINGS))
-    generator, found, where = _network(path, role="generator", family=family, part=part, settings=settings or {}, names=names)
-    description, notes = _described(found, path, family=where[0], settings=dict(settings or {}), names=names)
-    returning = None
+    said = dict(settings or {})
+    generator, found, where = _network(path, role="generator", family=family, part=part, settings=said, names=names)
+    description, notes = _described(found, path, family=where[0], settings=said, names=names)
+    judge, judged_by, more = _judge_of(path, critic, settings=said, names=names)
+    returning, judge_back = None, None
     if back is not None:
         other, found_back, _ = _network(back, role="generator", family=family, part=part)
         about, _ = _described(found_back, back, family=where[0], settings={"task.direction": "BtoA"}, names=names)
         returning = other, about
-    save_model(target, generator=generator, description=description, back=returning)
-    return Imported(target, *where, description, notes)
+        judge_back, *_ = _judge_of(back, None, settings=said, names=names)
+    save_model(target, generator=generator, description=description, back=returning, judges=(judge, judge_back))
+    return Imported(target, *where, description, (*notes, *more), judged_by)
 
 
-def import_critic(file: str | Path, *, family: str | None = None, part: str | None = None) -> nn.Module:
+def _judge_of(
+    path: Path, critic: str | Path | None, *, settings: Mapping[str, Any], names: tuple[str, ...]
+) -> tuple[Judge | None, str | None, tuple[str, ...]]:
+    """The critic of a generator, its family, and why one that is there does not come along.
+
+    Args:
+        path: of the generator.
+        critic: of the critic, as people say; None: it is looked for.
+        settings: what people say of the generator; what is about the critic as well is told it, too.
+        names: of the classes or attributes.
+
+    Raises:
+        ModelError: the file that people say cannot be had.
+    """
+    place = critic_beside(path) or path if critic is None else Path(critic).expanduser()
+    if place == path and not _holds_critic(path):
+        return None, None, ()
+    try:
+        network, found, (family, _) = _network(place, role="critic", family=None, part=None, settings=settings, names=names)
+    except PixloomError as error:
+        if critic is not None:
+            raise
+        return None, None, (f"the critic in {place.name} does not come along: {error.what}{f' ({error.why})' if error.why else ''}",)
+    return Judge(describe_generator(found.name, network), network.state_dict()), family, ()
+
+
+def _holds_critic(path: Path) -> bool:
+    """Whether a critic that is known here is in a file."""
+    try:
+        return bool(_in_parts(read_parts(path), role="critic", family=None, where=path))
+    except PixloomError:
+        return False
+
+
+def import_critic(
+    file: str | Path,
+    *,
+    family: str | None = None,
+    part: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    names: tuple[str, ...] = (),
+) -> nn.Module:
     """A critic from a file of weights of another program; the arguments and errors are those of :func:`import_model`."""
-    network, *_ = _network(Path(file).expanduser(), role="critic", family=family, part=part)
+    network, *_ = _network(Path(file).expanduser(), role="critic", family=family, part=part, settings=settings, names=names)
     return network.train()
 
 
@@ -149,10 +200,7 @@ def _network(
         raise ConfigError(f"there is no part '{part}' in this file", where=path, fix=nearest(part, parts))
     chosen = {key: state for key, state in parts.items() if part in (None, key)}
     chosen = chosen or {key: state for key, state in parts.items() if key.rpartition(".")[0] == part}
-    found = _recognised(chosen, role=role, family=family, where=path)
-    if not found and part is None:
-        split = {f"{key}.{name}".lstrip("."): state for key, whole in parts.items() for name, state in taken_apart(whole).items()}
-        found = _recognised(split, role=role, family=family, where=path)
+    found = _in_parts(chosen, role=role, family=family, where=path, apart=part is None)
     if not found:
         known = "\n    ".join(f"{name}: {each.title}" for name, each in FAMILIES.items())
         shown = ", ".join(list(next(iter(parts.values())))[:3])
@@ -169,19 +217,29 @@ def _network(
         words = ", ".join(f"{name} in '{key}'" if key else name for name, key, _ in found)
         raise ModelError("there is more than one network in this file", where=path, why=words, fix="choose with --part KEY, or --as FAMILY")
     ((name, key, one),) = found
-    one = _settled(one, path, family=name, settings=settings or {}, names=names)
+    if role == "generator" and (idle := [setting for setting in settings or {} if setting in ASKED and setting not in one.asks]):
+        raise ConfigError(f"'{idle[0]}' would have no effect", why=f"it is not about {FAMILIES[name].title}", fix="leave it out")
+    one = _settled(one, path, settings=settings or {}, names=names)
     return _loaded(one, where=path), one, (name, key)
 
 
-def _settled(found: Found, path: Path, *, family: str, settings: Mapping[str, Any], names: tuple[str, ...]) -> Found:
+def _in_parts(
+    parts: Mapping[str, State], *, role: str, family: str | None, where: Path, apart: bool = True
+) -> list[tuple[str, str, Found]]:
+    """What is recognised in the networks of a file, or where nothing is and they may be taken ``apart``, in parts of them."""
+    found = _recognised(parts, role=role, family=family, where=where)
+    if found or not apart:
+        return found
+    split = {f"{key}.{name}".lstrip("."): state for key, whole in parts.items() for name, state in taken_apart(whole).items()}
+    return _recognised(split, role=role, family=family, where=where)
+
+
+def _settled(found: Found, path: Path, *, settings: Mapping[str, Any], names: tuple[str, ...]) -> Found:
     """What it is, once it is known what people and the options beside it say.
 
     Raises:
-        ConfigError: something is said that is not about this network.
         ModelError: something that has to be said is not, or it is a network that cannot be had.
     """
-    if idle := [key for key in settings if key in ASKED and key not in found.asks]:
-        raise ConfigError(f"'{idle[0]}' would have no effect", why=f"it is not about {FAMILIES[family].title}", fix="leave it out")
     if found.settle is None:
         return found
     try:

@@ -71,6 +71,20 @@ def place_of_encoder(path: Path) -> Path:
     return path.with_name(path.name.replace("net_G", "net_E"))
 
 
+CRITIC_NAMES = (("net_G", "net_D"), ("netG", "netD"), ("net_g", "net_d"), ("-G.", "-D."))
+"""What names of files have of the generator, and instead of it of its critic."""
+
+
+def critic_beside(path: Path) -> Path | None:
+    """The file of the critic of a generator, as its program names it beside that; None where there is none.
+
+    >>> critic_beside(Path("nowhere/latest_net_G.pth"))
+    """
+    names = [path.name.replace(own, other) for own, other in CRITIC_NAMES if own in path.name]
+    names = [*names, f"{path.stem}_netD{path.suffix}"]  # as Real-ESRGAN hands them out
+    return next((path.with_name(name) for name in names if path.with_name(name).is_file()), None)
+
+
 def encoder_beside(path: Path) -> State:
     """The tensors of ``latest_net_E.pth`` beside ``latest_net_G.pth``, and so of other names; none where there is no such file.
 

@@ -119,7 +119,7 @@ def check_filters(state: State) -> None:
 
 
 def patch_critic(state: State) -> Found | None:
-    """The PatchGAN: ``basic`` and ``n_layers``."""
+    """The PatchGAN: ``basic`` and ``n_layers``; BicycleGAN's of one scale, too."""
     numbers = sorted({int(match[1]) for name in state if (match := re.fullmatch(r"model\.(\d+)\.weight", name)) and state[name].ndim == 4})
     if len(numbers) < 3 or numbers[0] != 0 or numbers[1] != 2 or state[f"model.{numbers[-1]}.weight"].shape[0] != 1:
         return None
@@ -132,6 +132,7 @@ def patch_critic(state: State) -> Found | None:
         "width": width,
     }
     options["norm"] = norm_of(state, "model.3", convolution="model.2")
+    options["bias"] = options["norm"] == "batch" and "model.2.bias" in state  # as BicycleGAN has it
     found = completed(renamed(state, patch_layers(layers), ignored=no_weight(state)))
     return Found("patch", options, found, role="critic")
 

@@ -1,4 +1,4 @@
-"""Generators that read planes of labels: which of their channels are classes, and what our task gives them instead.
+"""Networks that read planes of labels: which of their channels are classes, and what our task gives them instead.
 
 Theirs are 1 and 0, then perhaps a plane of pixels without a label, then perhaps one of the boundaries of objects (Wang et al., 2018,
 section 3.3; Park et al., 2019, appendix). Ours are 1 and -1, and one of none follows always: ``planes=binary`` gives the network ones and
@@ -45,13 +45,13 @@ def may_be_labels(found: Found, *, readers: tuple[str, ...]) -> Found:
 
 
 def with_classes(found: Found, said: Said, *, readers: tuple[str, ...], seen: int, ignorable: bool) -> Found:
-    """The generator as one from label maps.
+    """The network as one that reads label maps.
 
     Args:
         found: its tensors are those of the file, but for what reads labels.
         said: at least ``classes``, or their names.
         readers: the layers that read labels, under our names.
-        seen: channels that they read.
+        seen: channels of labels that they read; what a critic reads after them is the picture, which in ours stands before the boundaries.
         ignorable: whether its program may have a plane of pixels without a label.
 
     Raises:
@@ -71,7 +71,8 @@ def with_classes(found: Found, said: Said, *, readers: tuple[str, ...], seen: in
     tensors = dict(found.state)
     for name in (f"{reader}.weight" for reader in readers):
         weight = tensors[name]
-        tensors[name] = torch.cat([weight[:, :known], torch.zeros_like(weight[:, :1]), weight[:, known:]], 1)
+        parts = weight[:, :known], torch.zeros_like(weight[:, :1]), weight[:, seen:], weight[:, known:seen]
+        tensors[name] = torch.cat(parts, 1)
     steered = {**found.options.get("conditions", {}), **({"objects": 1} if edges else {})}
     options = {**found.options, "source_channels": known + 1, "planes": "binary", "conditions": steered}
     notes = (

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from pixloom.errors import ConfigError
-from pixloom.nets.layers import NORMS, Condition, Norm, Pictures, convolution
+from pixloom.nets.layers import NORMS, Condition, Norm, Pictures, Planes, convolution, seen
 from pixloom.nets.steering import SPATIAL, Conditioning, Injection, Reading, Steering, Widths, stacked
 from pixloom.shapes import Judgement
+
+Padding = Literal[1, 2]
+"""Of the 4x4 convolutions of a patch critic: 1 as in pix2pix, 2 as in pix2pixHD and SPADE."""
+
+Spectral = bool | Literal["inner"]
+"""Which convolutions of a patch critic are spectrally normalised: all, none, or all but the first and the last, as in SPADE."""
 
 
 class Critic(nn.Module):
@@ -59,10 +65,19 @@ class Critic(nn.Module):
             ConfigError: a condition that it does not take, or the pictures are too small.
         """
         self._check_size(candidate)
+        return self.judge(*self.stacked(source, candidate, condition))
+
+    def stacked(self, source: Tensor, candidate: Tensor, condition: Condition | None) -> tuple[Tensor, Tensor | None]:
+        """What the first stage takes, (batch, channels, height, width), and what modulates the reading, see ``steering.Steer``."""
         planes, modulation = self.steering(condition, None, candidate)
-        maps, features = stacked(candidate, planes), []
+        maps = stacked(candidate, planes)
         if self.options["source_channels"]:
-            maps = torch.cat([source, maps], 1)
+            maps = torch.cat([seen(source, self.options.get("planes", "signed")), maps], 1)
+        return maps, modulation
+
+    def judge(self, maps: Tensor, modulation: Tensor | None) -> Judgement:
+        """The judgement of what :meth:`stacked` gives."""
+        features = []
         for stage in self.stages:
             maps = stage(maps)
             features.append(maps)
@@ -86,7 +101,10 @@ class PatchCritic(Critic):
         layers: number of halvings.
         width: channels of the first stage.
         norm: normalisation, a name in ``layers.NORMS``.
-        spectral: whether every convolution is spectrally normalised (Miyato et al., 2018).
+        spectral: which convolutions are spectrally normalised (Miyato et al., 2018), see :data:`Spectral`.
+        bias: whether every convolution has a bias, whatever the norm.
+        padding: of every convolution; with 2 pictures of any size can be judged, and patches reach beyond their borders.
+        planes: what is seen of the source, see ``layers.seen``.
         conditions: width of each condition by its kind, see ``steering.Widths``.
         conditioning: how they are taken in, see ``steering``.
     """
@@ -99,23 +117,29 @@ class PatchCritic(Critic):
         layers: Annotated[int, Field(ge=1, le=8)] = 3,
         width: PositiveInt = 64,
         norm: Norm = "batch",
-        spectral: bool = False,
+        spectral: Spectral = False,
+        bias: bool = False,
+        padding: Padding = 1,
+        planes: Planes = "signed",
         conditions: Widths | None = None,
         conditioning: Conditioning = "projection",
     ) -> None:
-        steering, make = steering_of(conditions, conditioning, channels=target_channels), convolution(spectral=spectral)
+        steering = steering_of(conditions, conditioning, channels=target_channels)
+        make, inner_make = convolution(spectral=spectral is True), convolution(spectral=bool(spectral))
         widths = [width * min(2**stage, 8) for stage in range(layers + 1)]
         strides = [2] * (layers - 1) + [1]
         stages: list[nn.Module] = [
-            nn.Sequential(make(source_channels + target_channels + steering.num_planes, width, 4, 2, 1), nn.LeakyReLU(0.2))
+            nn.Sequential(make(source_channels + target_channels + steering.num_planes, width, 4, 2, padding), nn.LeakyReLU(0.2))
         ]
         for inner, outer, stride in zip(widths[:-1], widths[1:], strides, strict=True):
-            layer = make(inner, outer, 4, stride, 1, bias=norm == "instance")
+            layer = inner_make(inner, outer, 4, stride, padding, bias=bias or norm == "instance")
             stages.append(nn.Sequential(layer, NORMS[norm](outer), nn.LeakyReLU(0.2)))
         shape = {"source_channels": source_channels, "target_channels": target_channels, "layers": layers, "width": width, "norm": norm}
-        options = {**shape, "spectral": spectral, "conditions": dict(conditions or {}), "conditioning": conditioning}
-        head = make(widths[-1], 1, 4, 1, 1)
-        super().__init__(stages, head, steering=steering, features=widths[-1], options=options, min_size=smallest_side(layers))
+        kind = {"spectral": spectral, "bias": bias, "padding": padding, "planes": planes}
+        options = {**shape, **kind, "conditions": dict(conditions or {}), "conditioning": conditioning}
+        head = make(widths[-1], 1, 4, 1, padding)
+        least = smallest_side(layers, padding=padding)
+        super().__init__(stages, head, steering=steering, features=widths[-1], options=options, min_size=least)
 
 
 class PixelCritic(Critic):
@@ -206,9 +230,13 @@ def steering_of(conditions: Widths | None, conditioning: Conditioning, *, channe
     return Steering(conditions, injection=injection, reference_channels=channels)
 
 
-def smallest_side(layers: int) -> int:
-    """Of a picture for a patch critic: the two convolutions with stride 1 take a pixel each, and one must be left."""
-    return int(3 * 2**layers)
+def smallest_side(layers: int, *, padding: Padding) -> int:
+    """Of a picture for a patch critic: padded by 1, the two convolutions with stride 1 take a pixel each, and one must be left.
+
+    >>> smallest_side(3, padding=1), smallest_side(3, padding=2)
+    (24, 1)
+    """
+    return int(3 * 2**layers) if padding == 1 else 1
 
 
 def check_size(candidate: Tensor, least: int) -> None:

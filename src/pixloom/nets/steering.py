@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from pixloom.config import REFERENCE_SIDE, TEXT_LENGTH
 from pixloom.errors import ConfigError, nearest
-from pixloom.nets.layers import NORMS, Condition, InstanceNorm2d, Norm, halved
+from pixloom.nets.layers import NORMS, Condition, InstanceNorm2d, Norm
 from pixloom.nets.objects import LookEncoder, boundaries
 
 Kind = Literal["label", "attributes", "text", "embedding", "map", "objects", "image", "style", "look"]
@@ -268,14 +268,6 @@ def no_objects() -> ConfigError:
         why="no condition is a map of them",
         fix="--condition map,style --set conditions.map.edges=true, or leave conditions.style.of_objects out",
     )
-
-
-def shrunk(condition: Condition) -> Condition:
-    """A condition for pictures of half the size; of numbers of objects every other one, for a mean of them means nothing."""
-    kept = {kind: value for kind, value in condition.items() if kind not in SPATIAL}
-    return kept | {
-        kind: value[..., ::2, ::2] if kind == "objects" else halved(value) for kind, value in condition.items() if kind in SPATIAL
-    }
 
 
 def is_local(options: Mapping[str, Any]) -> bool:

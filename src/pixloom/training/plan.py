@@ -119,6 +119,7 @@ def make_plan(
     if "recipe" in settings:
         raise ConfigError("the recipe is not a setting of its own", fix=f"--recipe {settings['recipe']}")
     task = settings.pop("task.name", None) if task is None else task
+    known = None
     if settings.get("training.from_model") is not None:
         known = known_of(settings["training.from_model"])
         settings = {**known.settings, **settings}
@@ -144,8 +145,10 @@ def make_plan(
     wishes = {"training.images": images, "training.minutes": minutes, "training.seed": seed}
     # The networks must suit the smallest pictures that they are trained on.
     smallest = size if settings.get("data.first_size") is None else _first_size(settings["data.first_size"], size=size)
+    usual = recipe(recipe_name, size=smallest)
+    settings = settings if known is None else known.with_critic(usual.critic, settings)
     config = override(
-        recipe(recipe_name, size=smallest),
+        usual,
         {"data.size": size}
         | _settings_of(task, direction=direction, settings=settings)
         | settings_for(conditions)

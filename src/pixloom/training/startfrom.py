@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pixloom.config import TaskConfig
+from pixloom.config import NetworkConfig, TaskConfig
 from pixloom.errors import ModelError
 from pixloom.inference.choice import find_model
 from pixloom.methods.base import generator_of
-from pixloom.modelfile import load_model, read_description
-from pixloom.nets.team import acting
+from pixloom.modelfile import BACK, Judge, load_judge, load_model, read_description
+from pixloom.nets import NETWORKS
+from pixloom.nets.team import acting, returning
 from pixloom.training.learner import Learner
 from pixloom.training.state import list_checkpoints, read_checkpoint
 
@@ -34,11 +35,27 @@ class Known:
         task: what it translates.
         size: in pixels.
         settings: dotted keys, unless a person says otherwise.
+        critic: that lies beside it.
     """
 
     task: TaskConfig
     size: int
     settings: Mapping[str, Any]
+    critic: NetworkConfig | None = None
+
+    def with_critic(self, own: NetworkConfig | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings, with the options of the critic beside the model where the run has one of that name and nobody says others.
+
+        Args:
+            own: the recipe's critic.
+            settings: dotted keys, people's and :attr:`settings`.
+        """
+        name = settings.get("critic.name", own.name if own else None)
+        said = any(key.startswith("critic.options") for key in settings)
+        if self.critic is None or name != self.critic.name or said:
+            return dict(settings)
+        options = {key: value for key, value in self.critic.options.items() if key not in GIVEN_BY_DATA}
+        return {**settings, "critic.name": name, "critic.options": options}
 
 
 def known_of(model: str | Path) -> Known:
@@ -47,7 +64,9 @@ def known_of(model: str | Path) -> Known:
     Raises:
         ModelError: no model there, or a damaged one.
     """
-    description, _ = read_description(find_model(Path(model)))
+    folder = find_model(Path(model))
+    description, _ = read_description(folder)
+    judge = load_judge(folder)
     options = {name: value for name, value in description.generator.options.items() if name not in GIVEN_BY_DATA}
     settings = {
         "training.from_model": str(model),
@@ -58,7 +77,7 @@ def known_of(model: str | Path) -> Known:
         **{f"task.options.{name}": value for name, value in description.task.options.items()},
         **({"conditions": description.conditions} if description.conditions else {}),
     }
-    return Known(description.task, description.size, settings)
+    return Known(description.task, description.size, settings, judge.network if judge else None)
 
 
 def lineage(model: str | Path) -> dict[str, Any]:
@@ -86,17 +105,41 @@ def check_fits(plan: Plan) -> None:
 
 
 def begin_with(learner: Learner, model: str | Path) -> str:
-    """Put a model's weights into a learner, the critic's too where its run is at hand; what was done, in words.
+    """Put a model's weights into a learner: of both directions where both have them, and of its critics; what was done, in words.
+
+    Critics are those of a run that is at hand, or of the files beside an imported model, where they are those of the learner.
 
     Raises:
         ModelError: no model there, or its networks are not the learner's.
     """
-    found, _ = load_model(find_model(Path(model)))
+    folder = find_model(Path(model))
     networks = [learner.generator, *([learner.ema.network] if learner.ema else [])]
+    found, _ = load_model(folder)
+    back = load_model(folder / BACK)[0] if (folder / BACK).is_dir() and returning(learner.generator) is not None else None
     for network in networks:
         _put(found.state_dict(), acting(network), where=model)
-    judged = learner.critic is not None and _critic_of(Path(model), learner.critic)
-    return f"begun with the generator{' and the critic' if judged else ''} of {model}"
+        if back is not None and (other := returning(network)) is not None:
+            _put(back.state_dict(), other, where=model)
+    word = f"begun with {'the generator' if back is None else 'both generators'}"
+    if learner.critic is None:
+        return f"{word} of {model}"
+    if _critic_of(Path(model), learner.critic):
+        return f"{word} and the critic of {model}"
+    judge, judge_back = load_judge(folder), load_judge(folder / BACK)
+    other = returning(learner.critic)
+    taken = [_sits(judge, acting(learner.critic)), *([_sits(judge_back, other)] if other is not None else [])]
+    if all(taken):
+        return f"{word} and the critic{'s' if len(taken) > 1 else ''} of {model}"
+    kind = f"; the critic '{judge.network.name}' beside it is another than this run's, which begins anew" if judge is not None else ""
+    return f"{word} of {model}{kind}"
+
+
+def _sits(judge: Judge | None, critic: nn.Module) -> bool:
+    """Whether a critic beside a model is of this kind, with every option alike; then its weights are taken."""
+    if judge is None or NETWORKS.get(judge.network.name) is not type(critic) or judge.network.options != getattr(critic, "options", None):
+        return False
+    critic.load_state_dict({**critic.state_dict(), **judge.tensors})  # the moving averages that LeCam wants beside them are new
+    return True
 
 
 def _put(state: Mapping[str, torch.Tensor], network: nn.Module, *, where: str | Path, assign: bool = False) -> None:
