@@ -25,6 +25,7 @@ from pixloom.training.examiner import signs_of
 from pixloom.training.folder import RunFolder
 from pixloom.training.history import read
 from pixloom.training.learner import Learner
+from pixloom.training.lookover import look_over
 from pixloom.training.monitor import NOT_FINITE, NOT_TOGETHER, RULES, Alarm, Setting, alarms, at_the_start, first_evidence
 from pixloom.training.plan import complete, make_plan
 from pixloom.training.signs import ahead, at_ends, fineness, grid, pace, spread
@@ -216,6 +217,25 @@ def test_shuffled_pairs_are_seen(related):
     for path, others in zip(paths, pixels[7:] + pixels[:7], strict=True):
         Image.fromarray(others).save(path)
     assert "no nearer to those of their own sources" in kinship(listing_of(related)).complaint
+
+
+@pytest.mark.parametrize(("side", "name"), [("A", "sources"), ("B", "targets")])
+def test_a_side_that_is_always_the_same_picture_is_seen(related, side, name):
+    paths = sorted((related / side).iterdir())
+    first, rng = np.asarray(Image.open(paths[0])).astype(int), np.random.default_rng(0)
+    for path in paths:
+        noisy = np.clip(first + rng.integers(-1, 2, first.shape), 0, 255)  # as copies have it that were compressed
+        Image.fromarray(noisy.astype(np.uint8)).save(path)
+    found = kinship(listing_of(related))
+    assert f"the {name} are all the same picture" in found.alike(targets=side == "B")
+    assert found.alike(targets=side == "A") is None
+    assert found.complaint is None, "that says it all"
+    problems = inspect(discover(DataConfig(path=str(related)), paired=True)).problems
+    assert any(f"The {name} are all the same picture" in problem for problem in problems)
+    for direction in ("AtoB", "BtoA"):
+        plan = make_plan(str(related), task="pair", recipe_name="pix2pix", size=16, images=8, direction=direction)
+        says = any(alarm.name == "sources say nothing" for alarm in look_over(plan))
+        assert says == ((direction == "AtoB") == (side == "A"))
 
 
 def test_of_few_or_even_pictures_nothing_is_said(tmp_path, related):

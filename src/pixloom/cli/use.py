@@ -283,9 +283,7 @@ def import_(
     from pixloom.importers import FAMILIES, import_model
 
     said = parse_settings(list(settings))
-    found = import_model(
-        file, out=out, critic=critic, family=family, part=part, settings=said, names=tuple(names), overwrite=overwrite
-    )
+    found = import_model(file, out=out, critic=critic, family=family, part=part, settings=said, names=tuple(names), overwrite=overwrite)
     options = found.description.generator.options
     where = f" (part '{found.part}')" if found.part else ""
     typer.echo(f"{FAMILIES[found.family].title}{where}: {options['source_channels']} channels to {options['target_channels']}")

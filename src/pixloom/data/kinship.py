@@ -30,6 +30,9 @@ DRAWS = 200
 SURE = 3.5
 """Deviations above random pairings from which on pairs belong together; those of a turned target must be so many more than its own."""
 
+LEAST_APART = 0.05
+"""Pictures whose edges differ less from each other, as a share of those edges, are all the same one."""
+
 TURNS = {"mirrored": np.s_[:, ::-1], "upside down": np.s_[::-1, :], "turned by 180 degrees": np.s_[::-1, ::-1]}
 
 
@@ -41,15 +44,27 @@ class Kinship:
         count: pairs that were looked at.
         own: mean likeness of the own pairs less that of random ones, in deviations of random pairings.
         turned: the same by how the targets are turned.
+        apart: deviation of the edges of sources, and of targets, over the pairs, as a share of those edges; usually 0.5 or more.
     """
 
     count: int
     own: float
     turned: dict[str, float]
+    apart: tuple[float, float] = (1.0, 1.0)
+
+    def alike(self, *, targets: bool) -> str | None:
+        """A sentence, where all pictures of a side are the same one."""
+        apart = self.apart[targets]
+        if apart >= LEAST_APART:
+            return None
+        side = "targets" if targets else "sources"
+        return f"the {side} are all the same picture: their edges differ by {apart:.1%} of themselves ({self.count} were looked at)"
 
     @property
     def complaint(self) -> str | None:
-        """A sentence, where something is wrong."""
+        """A sentence, where targets are not those of their sources."""
+        if min(self.apart) < LEAST_APART:
+            return None
         how, most = max(self.turned.items(), key=lambda item: item[1])
         if most > self.own + SURE:
             return (
@@ -77,9 +92,9 @@ def kinship(records: Sequence[Record]) -> Kinship | None:
     if not sides or any(side.std() < 1e-6 for side in sides):
         return None
     source, target = sides
-    return Kinship(
-        len(source), likeness(source, target), {how: likeness(source, target[(slice(None), *turn)]) for how, turn in TURNS.items()}
-    )
+    turned = {how: likeness(source, target[(slice(None), *turn)]) for how, turn in TURNS.items()}
+    first, second = (float(side.std(0).mean() / side.mean()) for side in sides)
+    return Kinship(len(source), likeness(source, target), turned, apart=(first, second))
 
 
 def likeness(source: np.ndarray, target: np.ndarray) -> float:

@@ -16,5 +16,6 @@ def look_over(plan: Plan) -> list[Alarm]:
         examples=len(plan.train),
         different=count_different(plan.train),
         complaint=related.complaint if related else None,
+        silent=related.alike(targets=plan.config.task.direction == "BtoA") if related else None,
         held=losses.adversarial != "relativistic" or (losses.r1_gamma > 0 and losses.r2_gamma > 0) or clipped,
     )

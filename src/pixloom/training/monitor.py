@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 NOT_TOGETHER = "pairs do not belong together"
+NOTHING_SAID = "sources say nothing"
 NOT_HELD = "the critic is not held"
 NOT_FINITE = "numbers are not finite"
 
@@ -58,19 +59,22 @@ FEW = 20
 """Different examples below which hardly anything general is learnt."""
 
 
-def at_the_start(*, examples: int, different: int, complaint: str | None, held: bool = True) -> list[Alarm]:
+def at_the_start(*, examples: int, different: int, complaint: str | None, silent: str | None = None, held: bool = True) -> list[Alarm]:
     """What can be said before anything is learnt.
 
     Args:
         examples: that are learnt from.
         different: of them.
         complaint: of :class:`pixloom.data.kinship.Kinship`, where the data holds pairs.
+        silent: what it says of sources that are all alike.
         held: whether the critic's slope is, or its gradients are, where its game needs that.
     """
     found = []
     if not held:
         why = "relativistic pairing with neither R1 and R2 nor clipped gradients; with R1 alone it diverged (Huang et al., R3GAN, 2024)"
         found.append(Alarm(NOT_HELD, 0, why, ("training.clip_norm=1", "losses.r1_gamma=5 and losses.r2_gamma=5")))
+    if silent:
+        found.append(Alarm(NOTHING_SAID, 0, silent, ("look at the sources with pixloom inspect --preview",)))
     if complaint:
         remedies = ("look at the pairs with pixloom inspect --preview", "a method for collections, --recipe cut")
         found.append(Alarm(NOT_TOGETHER, 0, complaint, remedies))
@@ -254,7 +258,7 @@ RULES: dict[str, Rule] = {
         ("compute.precision=no", "halve the learning rates"),
         hides=True,
     ),
-    "sources say nothing": Rule(
+    NOTHING_SAID: Rule(
         "sources deviate from each other by less than 0.005",
         _says_nothing,
         ("look at the sources with pixloom inspect --preview",),
