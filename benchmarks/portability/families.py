@@ -44,7 +44,8 @@ class Case:
         noise: length of its noise.
         scale: by which it enlarges; ours then reads the enlarged picture.
         back: whether it is written back for its program, too.
-        critic: whether it judges pairs of a source and a candidate of as many channels.
+        labels: whether it reads planes of labels.
+        critic: whether it judges a candidate of three channels after its source; what it computes is then a list of logits.
     """
 
     title: str
@@ -56,8 +57,8 @@ class Case:
     noise: int = 0
     scale: int = 1
     back: bool = False
-    critic: bool = False
     labels: bool = False
+    critic: bool = False
 
 
 def classes(count: int) -> dict[str, Any]:
@@ -68,6 +69,9 @@ def classes(count: int) -> dict[str, Any]:
 RESNET = {"blocks": 9, "halvings": 2, "norm": "instance", "dropout": False, "antialias": False}
 GLOBAL = {"halvings": 4, "blocks": 9, "norm": "instance"}
 ENHANCER = {"halvings": 4, "blocks": 9, "local": 3, "norm": "instance"}
+TWO_SCALES = {"program": "features", "scales": 2, "layers": 3, "norm": "instance"}
+SPADE_SCALES = {**TWO_SCALES, "program": "spade"}
+BICYCLE_SCALES = {**TWO_SCALES, "program": "bicycle"}
 UNET = {"depth": 8, "norm": "batch"}
 HAIR = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 FIRST = torch.tensor([[1.0, 0.0, 0.0]])
@@ -80,7 +84,14 @@ CASES = (
     Case("CUT, ResNet-9 with low-pass resampling", lambda: peers.peer_resnet_state(3, 3, width=64, **{**RESNET, "antialias": True}),
          lambda s, x, z: peers.peer_resnet(s, x, **{**RESNET, "antialias": True})),
     Case("pytorch-CycleGAN-and-pix2pix and CUT, PatchGAN critic", lambda: peers.peer_patch_state(6, layers=3, width=64, norm="batch"),
-         lambda s, x, z: peers.peer_patch(s, x, layers=3, norm="batch"), source=(1, 6, 256, 256), critic=True),
+         lambda s, x, z: [peers.peer_patch(s, x, layers=3, norm="batch")], critic=True),
+    Case("pix2pixHD, two critics, labels", lambda: peers_more.peer_scales_state(36 + 3, width=64, **TWO_SCALES),
+         lambda s, x, z: peers_more.peer_scales(s, x, **TWO_SCALES), source=(1, 36, 256, 512), said=classes(36), labels=True, critic=True),
+    Case("SPADE, two critics, labels", lambda: peers_more.peer_scales_state(35 + 3, width=64, spectral=True, **SPADE_SCALES),
+         lambda s, x, z: peers_more.peer_scales(s, x, **SPADE_SCALES), source=(1, 35, 256, 256), said=classes(35), labels=True,
+         critic=True),
+    Case("BicycleGAN, two critics", lambda: peers_more.peer_scales_state(3, width=64, **BICYCLE_SCALES),
+         lambda s, x, z: peers_more.peer_scales(s, x, **BICYCLE_SCALES), source=(1, 0, 256, 256), critic=True),
     Case("pix2pixHD, global, labels", lambda: peers_more.peer_global_state(36, 3, width=64, **GLOBAL),
          lambda s, x, z: peers_more.peer_global(s, x, **GLOBAL), source=(1, 36, 256, 512), said=classes(36), labels=True),
     Case("pix2pixHD, local enhancer, labels", lambda: peers_more.peer_enhancer_state(36, 3, width=32, **ENHANCER),
@@ -129,7 +140,7 @@ def of_case(case: Case, place: Path) -> dict[str, Any]:
     state, file = case.state(), place / "latest_net_G.pth"
     save(state, place)
     own = sum(tensor.numel() for tensor in tensors_of(state) if tensor.is_floating_point())
-    network, back = import_critic(file) if case.critic else None, None
+    network, back = import_critic(file, **case.said).eval() if case.critic else None, None
     if network is None:
         found = import_model(file, out=place / "model", **case.said)
         network, about = load_model(found.folder)
@@ -144,14 +155,22 @@ def compared(case: Case, state: Any, network: torch.nn.Module, kind: torch.dtype
     source = one_hot(case.source) if case.labels else drawn(*case.source, seed=1)
     source = ((source + 1) / 2 if case.scale > 1 else source).to(kind)
     noise = torch.randn(1, case.noise, generator=seeded(3)).to(kind) if case.noise else None
-    wanted = case.wanted(state, source, noise)
     if case.critic:
-        output = network(source[:, :3], source[:, 3:]).logits[0]
-    else:
-        given = {name: reference(kind) if name == "style" else value.to(kind) for name, value in case.given.items()}
-        output = network(ours(case, source), given or None, noise)
+        return judged(case, state, network, source)
+    wanted = case.wanted(state, source, noise)
+    given = {name: reference(kind) if name == "style" else value.to(kind) for name, value in case.given.items()}
+    output = network(ours(case, source), given or None, noise)
     output = output / 2 + 0.5 if case.scale > 1 else output
     return float((output - wanted).abs().max()), float(wanted.std())
+
+
+def judged(case: Case, state: Any, network: torch.nn.Module, source: Tensor) -> tuple[float, float]:
+    """The same of a critic, over its logits at every scale."""
+    set_inference(network, statistics="image", dropout=False)
+    candidate = drawn(1, 3, *case.source[2:], seed=2).to(source)
+    wanted = case.wanted(state, torch.cat([source, candidate], 1), None)
+    logits = network(ours(case, source), candidate).logits
+    return max(float((one - other).abs().max()) for one, other in zip(logits, wanted, strict=True)), float(wanted[0].std())
 
 
 def cast(state: Any, kind: torch.dtype) -> Any:
