@@ -244,6 +244,24 @@ def test_a_file_that_is_still_being_written_waits(tmp_path, monkeypatch):
     assert not worked
 
 
+def test_a_file_from_a_clock_that_is_ahead_is_done_when_it_stands_still(tmp_path):
+    (tmp_path / "a").write_text("1", encoding="utf-8")
+    ahead = time.time() + 3600
+    os.utime(tmp_path / "a", (ahead, ahead))
+    worked: list[int] = []
+    look = iter(range(9))
+
+    def find() -> list[Job]:
+        if (number := next(look)) == 1:
+            os.utime(tmp_path / "a", (ahead + 1, ahead + 1))
+        worked.append(number)
+        return [Job(tmp_path / "a", tmp_path / "b")]
+
+    done: list[int] = []
+    watching.watch(find, lambda jobs: (done.append(worked[-1]), Report())[1], say=lambda report: None, looks=5, pause=0.0)
+    assert done == [2], "at the look after the one at which it had still changed, and not again"
+
+
 def test_pictures_and_films_that_come_into_a_folder_are_both_translated(translator, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(watching, "SETTLED", 0.0)
     place, came = tmp_path / "in", iter(("clip.mp4", "b.png"))

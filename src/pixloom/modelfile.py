@@ -345,11 +345,12 @@ def _what_it_is(description: ModelDescription) -> str:
     source, target = options["source_channels"], task.output_channels(options["target_channels"])
     statistics = {"running": "the running statistics of training", "image": "the statistics of each single picture"}[inference.statistics]
     to, origin = (description.task.options.get(name) for name in ("to", "origin"))
+    at = "that is given them at" if "imported" in description.facts else "trained at"  # what other programs trained at is not known
     way = f"{origin} to {to}" if to and origin else description.task.direction
     direction = f" ({way})" if way else ""
     return (
         f"Task: {task.summary}{direction}. Translates pictures of {source} channel(s) into pictures of {target}, of any size, with a\n"
-        f"`{description.generator.name}` trained at {description.size} px. Batch norm, where it has any, uses {statistics}; dropout is"
+        f"`{description.generator.name}` {at} {description.size} px. Batch norm, where it has any, uses {statistics}; dropout is"
         f" {'on, with a fixed seed' if inference.dropout else 'off'}.\n{_classes_of(task)}{_what_steers_it(description)}"
     )
 

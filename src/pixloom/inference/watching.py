@@ -39,10 +39,11 @@ def watch(
         pause: seconds between two looks.
     """
     tried: dict[Path, float] = {}
+    seen: dict[Path, float] = {}
     told: str | None = None
     with suppress(KeyboardInterrupt):
         while looks is None or looks > 0:
-            due, complaint = _due(find, tried)
+            due, complaint = _due(find, tried, seen)
             if complaint not in (None, told):
                 complain(str(complaint))
             told = complaint
@@ -54,15 +55,20 @@ def watch(
                 time.sleep(pause)
 
 
-def _due(find: Callable[[], list[Job]], tried: dict[Path, float]) -> tuple[list[Job], str | None]:
-    """The jobs whose source is whole, and has changed since it was tried, or is newer than what was made of it; and why there are none."""
+def _due(find: Callable[[], list[Job]], tried: dict[Path, float], seen: dict[Path, float]) -> tuple[list[Job], str | None]:
+    """The jobs whose source is whole, and has changed since it was tried, or is newer than what was made of it; and why there are none.
+
+    Whole is what has not changed for a while, or since it was ``seen`` at the last look: clocks of other machines may be ahead.
+    """
     try:
         jobs = find()
     except DataError as error:  # nothing is there yet, or two files would have one output
         return [], str(error)
-    now = time.time()
-    due = [job for job in jobs if (changed := _changed(job.source)) <= now - SETTLED and _is_new(job, changed, tried)]
-    return due, None
+    now, former = time.time(), dict(seen)
+    seen.clear()
+    seen |= {job.source: _changed(job.source) for job in jobs}
+    whole = [job for job in jobs if seen[job.source] <= now - SETTLED or former.get(job.source) == seen[job.source]]
+    return [job for job in whole if _is_new(job, seen[job.source], tried)], None
 
 
 def _is_new(job: Job, changed: float, tried: dict[Path, float]) -> bool:
