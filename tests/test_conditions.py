@@ -48,6 +48,8 @@ SMALL = {
     "pixel": {"width": 4},
     "image": {"width": 4, "size": 32},
     "multiscale": {"layers": 2, "width": 4},
+    "vgg": {"layers": 2, "width": 4, "hidden": 8},
+    "unet_critic": {"layers": 2, "width": 4},
 }
 ONE_WAY = {"spade", "rrdb", "compact", "srresnet", "srgan"}
 """They take conditions in in one way only."""

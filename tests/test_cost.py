@@ -44,6 +44,8 @@ SMALL = {
     "image": {"width": 4},
     "multiscale": {"layers": 2, "width": 4},
     "segmenting": {"layers": 3, "width": 4},
+    "vgg": {"layers": 2, "width": 4, "hidden": 8},
+    "unet_critic": {"layers": 2, "width": 4},
     "stargan2": {"width": 4, "halvings": 2, "hidden": 8, "conditions": {"label": 2}},
     "ugatit": {"width": 4, "blocks": 1},
     "domains": {"width": 4, "halvings": 2, "conditions": {"label": 2}},

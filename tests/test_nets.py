@@ -46,10 +46,16 @@ SMALL = {
     "image": {"width": 4},
     "multiscale": {"layers": 2, "width": 4},
     "segmenting": {"layers": 3, "width": 4},
+    "vgg": {"layers": 2, "width": 4, "hidden": 8},
+    "unet_critic": {"layers": 2, "width": 4},
 }
 NORMS = list(L.NORMS)
 CUT_IN_USE = ("rrdb", "compact", "srresnet")
 """Generators whose outputs are cut off at the ends of [-1, 1] in use, and not while they are learnt."""
+
+
+BLIND = ("segmenting", "vgg", "unet_critic")
+"""Critics that do not look at the source."""
 
 
 def takes(name, option):
@@ -111,12 +117,12 @@ def test_call_and_gradient_of_every_parameter(name, size, norm):
     else:
         patches, all_pixels = size // 4 - 2, size
         sides = {"patch": [patches], "pixel": [all_pixels], "multiscale": [patches, size // 8 - 2], "segmenting": [all_pixels]}
-        sides["residual"] = [size // 4]
-        shapes = [(2, 1)] if name == "image" else [(2, 1, side, side) for side in sides[name]]
+        sides |= {"residual": [size // 4], "unet_critic": [all_pixels]}
+        shapes = [(2, 1)] if name in ("image", "vgg") else [(2, 1, side, side) for side in sides[name]]
         assert [output.shape for output in outputs] == shapes
     sum((output * torch.randn_like(output)).sum() for output in outputs).backward()
     without_effect = set(cancelled_biases(network))
-    assert bool(without_effect) == (name == "srgan" or (norm == "instance" and name not in ("encoder_decoder", "image", "spade")))
+    assert bool(without_effect) == (name == "srgan" or (norm == "instance" and name not in ("encoder_decoder", "image", "spade", "vgg")))
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
@@ -142,13 +148,13 @@ def test_critics_return_features_outermost_first(name):
     assert len(logits) == len(features) == (2 if name == "multiscale" else 1)
     patch = [4, 8, 16]
     widths = {"patch": patch, "pixel": [4, 8], "image": [4, 8, 16, 32], "multiscale": patch, "segmenting": [4, 4, 8, 4, 4, 2]}
-    widths["residual"] = [2, 4, 8]
+    widths |= {"residual": [2, 4, 8], "vgg": [4, 4, 8, 8], "unet_critic": [4, 8, 16, 8, 4, 4, 4]}
     for scale, (verdict, stages) in enumerate(zip(logits, features, strict=True)):
         assert [maps.shape[1] for maps in stages] == widths[name]
         if name != "segmenting":
             judging = critic.critics[scale] if name == "multiscale" else critic
             assert torch.equal(judging.head(stages[-1]), verdict)
-    assert torch.equal(critic(x.flip(0), y)[0][0], logits[0]) == (name == "segmenting")  # the others see the source
+    assert torch.equal(critic(x.flip(0), y)[0][0], logits[0]) == (name in BLIND)  # the others see the source
     assert not torch.equal(critic(x, y.flip(0))[0][0], logits[0])  # and the candidate
 
 

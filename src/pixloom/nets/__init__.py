@@ -13,6 +13,7 @@ from pixloom.errors import ConfigError, nearest
 from pixloom.nets.discriminators import ImageCritic, PatchCritic, PixelCritic
 from pixloom.nets.encoder_decoder import EncoderDecoder
 from pixloom.nets.enhancer import Enhancer
+from pixloom.nets.enlarged import UNetCritic, VggCritic
 from pixloom.nets.enlarging import Compact, Rrdb, Srgan, SrResNet
 from pixloom.nets.frozen import FrozenCritic
 from pixloom.nets.multiscale import MultiScaleCritic
@@ -52,6 +53,8 @@ CRITICS: dict[str, type[nn.Module]] = {
     "attention": AttentionCritic,
     "residual": ResidualCritic,
     "frozen": FrozenCritic,
+    "vgg": VggCritic,
+    "unet_critic": UNetCritic,
 }
 """Networks that judge."""
 

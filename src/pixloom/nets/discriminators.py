@@ -51,10 +51,10 @@ class Critic(nn.Module):
         self.reading = Reading(steering, conditioning=options["conditioning"], features=features)
 
     def forward(self, source: Pictures, candidate: Pictures, condition: Condition | None = None) -> Judgement:
-        """Judge pairs; what is judged is the concatenation of both on the channels.
+        """Judge pairs; what is judged is the concatenation of both on the channels, or the candidate alone.
 
         Args:
-            source: (batch, source_channels, height, width) in [-1, 1]; a critic built with none ignores it.
+            source: (batch, source_channels, height, width) in [-1, 1]; a critic built with none, or for candidates only, ignores it.
             candidate: (batch, target_channels, height, width) in [-1, 1], real or generated.
             condition: tensors by kind; what is missing is not stated.
 
@@ -70,19 +70,27 @@ class Critic(nn.Module):
     def stacked(self, source: Tensor, candidate: Tensor, condition: Condition | None) -> tuple[Tensor, Tensor | None]:
         """What the first stage takes, (batch, channels, height, width), and what modulates the reading, see ``steering.Steer``."""
         planes, modulation = self.steering(condition, None, candidate)
-        maps = stacked(candidate, planes)
-        if self.options["source_channels"]:
-            maps = torch.cat([seen(source, self.options.get("planes", "signed")), maps], 1)
-        return maps, modulation
+        return stacked(self._seen(source, candidate), planes), modulation
 
     def judge(self, maps: Tensor, modulation: Tensor | None) -> Judgement:
         """The judgement of what :meth:`stacked` gives."""
+        features = self._features(maps)
+        logits, guesses = self.reading(self.head(features[-1]), features[-1], modulation)
+        return Judgement([logits], [features], guesses)
+
+    def _seen(self, source: Tensor, candidate: Tensor) -> Tensor:
+        """What the first stage takes, but for the conditions' planes."""
+        if not self.options["source_channels"]:
+            return candidate
+        return torch.cat([seen(source, self.options.get("planes", "signed")), candidate], 1)
+
+    def _features(self, maps: Tensor) -> list[Tensor]:
+        """The output of every stage."""
         features = []
         for stage in self.stages:
             maps = stage(maps)
             features.append(maps)
-        logits, guesses = self.reading(self.head(maps), maps, modulation)
-        return Judgement([logits], [features], guesses)
+        return features
 
     def _check_size(self, candidate: Tensor) -> None:
         check_size(candidate, self.min_size)
