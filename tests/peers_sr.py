@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from peers import Draw, State, conv
+from peers import Draw, State, conv, normed
 
 # --- ESRGAN ----------------------------------------------------------------------------------------------------------------------------
 
@@ -164,6 +164,88 @@ def peer_srgan(state: State, small: Tensor, *, scale: int = 4, blocks: int = 5) 
     for k in range(stages):
         maps = prelu(f"block{blocks + 3}.{k}.prelu", unfolded(conv(state, f"block{blocks + 3}.{k}.conv", maps, padding=1), 2))
     return (conv(state, f"block{blocks + 3}.{stages}", maps, padding=4).tanh() + 1) / 2
+
+
+# --- Critics ---------------------------------------------------------------------------------------------------------------------------
+
+VGG_LAYOUTS = ("srgan", "first", "basicsr")
+
+
+def _vgg_names(layout: str, layers: int) -> tuple[list[tuple[str, str]], str, str]:
+    """Each convolution with the norm behind it, of which the first has none, and the two layers of the end."""
+    if layout == "basicsr":
+        return [(f"conv{n}_{k}", f"bn{n}_{k}") for n in range(layers) for k in (0, 1)], "linear1", "linear2"
+    stem = {"srgan": "net", "first": "features"}[layout]
+    chain = [(f"{stem}.0", "")] + [(f"{stem}.{3 * n + 2}", f"{stem}.{3 * n + 3}") for n in range(2 * layers - 1)]
+    return chain, *(("classifier.0", "classifier.2") if layout == "first" else (f"net.{6 * layers}", f"net.{6 * layers + 2}"))
+
+
+def peer_vgg_state(
+    layout: str = "basicsr", *, layers: int = 5, width: int = 4, hidden: int = 10, side: int = 4, channels: int = 3
+) -> State:
+    """``side`` is that of the last maps, which SRGAN averages."""
+    draw, (chain, first, last) = Draw(), _vgg_names(layout, layers)
+    inner = channels
+    for n, (name, norm) in enumerate(chain):
+        outer = width * min(2 ** (n // 2), 8)
+        draw.conv(name, inner, outer, 3 if n % 2 == 0 or layout == "srgan" else 4, bias=n == 0 or layout != "basicsr")
+        if n > 0:
+            draw.norm(norm, outer, "batch")
+        inner = outer
+    if layout == "srgan":
+        draw.conv(first, inner, hidden, 1, bias=True)
+        draw.conv(last, hidden, 1, 1, bias=True)
+    else:
+        draw.linear(first, inner * side**2, hidden)
+        draw.linear(last, hidden, 1)
+    return draw.state
+
+
+def peer_vgg(state: State, picture: Tensor, layout: str = "basicsr", *, layers: int = 5, training: bool = True) -> Tensor:
+    """Of a picture in [0, 1], before the sigmoid of SRGAN."""
+    chain, first, last = _vgg_names(layout, layers)
+    maps = picture
+    for n, (name, norm) in enumerate(chain):
+        maps = conv(state, name, maps, stride=1 + n % 2, padding=1)
+        maps = F.leaky_relu(maps if n == 0 else normed(state, norm, maps, "batch", training=training), 0.2)
+    if layout == "srgan":
+        return conv(state, last, F.leaky_relu(conv(state, first, maps.mean((2, 3), keepdim=True)), 0.2)).flatten(1)
+    hidden = F.leaky_relu(F.linear(maps.flatten(1), state[f"{first}.weight"], state[f"{first}.bias"]), 0.2)
+    return F.linear(hidden, state[f"{last}.weight"], state[f"{last}.bias"])
+
+
+def peer_unet_critic_state(*, width: int = 8, channels: int = 3, lag: float = 0.1) -> State:
+    """With u and v of the step before, since which the weights have moved by ``lag`` of their deviation."""
+    draw = Draw()
+    draw.conv("conv0", channels, width, 3, bias=True)
+    widths = [1, 2, 4, 8, 4, 2, 1, 1, 1]
+    for n in range(1, 9):
+        before = draw.tensor(width * widths[n], width * widths[n - 1], *((4, 4) if n < 4 else (3, 3)))
+        matrix, u = before.flatten(1), F.normalize(draw.tensor(len(before)), dim=0)
+        for _ in range(5):
+            v = F.normalize(matrix.t() @ u, dim=0)
+            u = F.normalize(matrix @ v, dim=0)
+        draw.state[f"conv{n}.weight_orig"] = before + lag * draw.tensor(*before.shape)
+        draw.state |= {f"conv{n}.weight_u": u, f"conv{n}.weight_v": v}
+    draw.conv("conv9", width, 1, 3, bias=True)
+    return draw.state
+
+
+def peer_unet_critic(state: State, picture: Tensor) -> Tensor:
+    """Of a picture in [0, 1], as in evaluation mode."""
+
+    def spectral(n: int, maps: Tensor, **how: int) -> Tensor:
+        weight, u = state[f"conv{n}.weight_orig"], state[f"conv{n}.weight_u"]
+        v = state.get(f"conv{n}.weight_v", F.normalize(u @ weight.flatten(1), dim=0))
+        return F.leaky_relu(F.conv2d(maps, weight / (u @ weight.flatten(1) @ v), padding=1, **how), 0.2)
+
+    down = [F.leaky_relu(conv(state, "conv0", picture, padding=1), 0.2)]
+    for n in (1, 2, 3):
+        down.append(spectral(n, down[-1], stride=2))
+    maps = down[3]
+    for n in (4, 5, 6):
+        maps = spectral(n, F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)) + down[6 - n]
+    return conv(state, "conv9", spectral(8, spectral(7, maps)), padding=1)
 
 
 # --- What they share -------------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ import torch
 import peers_more as peers
 from pixloom.errors import ModelError
 from pixloom.importers import import_critic
-from pixloom.importers.base import spectral_vector
 from pixloom.nets.layers import SpectralConv2d, set_inference
 from test_importers_more import drawn, edges_of, ids
 
@@ -100,17 +99,3 @@ def test_critics_of_several_scales_that_are_not_whole_or_not_alike(tmp_path):
         taken_in({name: tensor for name, tensor in state.items() if name != "scale0_layer3.0.weight"}, tmp_path)
     with pytest.raises(ModelError, match=r"(?s)looks like the critics of pix2pixHD, but its critics are not alike"):
         taken_in({name: tensor[:, :4] if name == "scale0_layer0.0.weight" else tensor for name, tensor in state.items()}, tmp_path)
-
-
-def test_the_vector_of_spectral_norm_gives_the_kept_sigma():
-    rng = torch.Generator().manual_seed(5)
-    for outer, inner in ((8, 3), (3, 16), (2, 2)):
-        weight = torch.randn(outer, inner, 3, 3, generator=rng)
-        left = torch.nn.functional.normalize(torch.randn(outer, generator=rng), dim=0)
-        right = torch.nn.functional.normalize(weight.flatten(1).t() @ left, dim=0)
-        left = torch.nn.functional.normalize(weight.flatten(1) @ right, dim=0)
-        kept = float(left @ weight.flatten(1) @ right)
-        assert abs(float((weight.flatten(1).t() @ left).norm()) / kept - 1) > 1e-4, "with u as it is kept sigma is another"
-        turned = spectral_vector(weight, left, right)
-        assert float((weight.flatten(1).t() @ turned).norm()) == pytest.approx(kept, rel=1e-5)
-        assert torch.equal(spectral_vector(weight, left, None), left)

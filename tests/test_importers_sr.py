@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from peers import conv
 from peers_sr import (
     FORWARDS,
     STATES,
@@ -18,10 +19,14 @@ from peers_sr import (
     peer_srgan_state,
     peer_srresnet,
     peer_srresnet_state,
+    peer_unet_critic,
+    peer_unet_critic_state,
+    peer_vgg,
+    peer_vgg_state,
     repeated,
 )
 from pixloom.errors import ModelError
-from pixloom.importers import import_model
+from pixloom.importers import import_critic, import_model
 from pixloom.inference.translator import Translator
 from pixloom.modelfile import load_model
 
@@ -193,3 +198,107 @@ def test_edsr_is_not_taken_for_srresnet(tmp_path):
     state |= {"conv_after_body.weight": torch.zeros(8, 8, 3, 3), "upsample.0.weight": state.pop("upconv1.weight")}
     with pytest.raises(ModelError, match="no generator in this file"):
         taken_in({name: tensor for name, tensor in state.items() if not name.startswith(("conv_hr", "upconv"))}, tmp_path)
+
+
+# --- Critics ---------------------------------------------------------------------------------------------------------------------------
+
+
+def contrasting(side, *, batch=2):
+    """Pictures in [0, 1] that differ much from each other."""
+    return repeated(torch.rand(batch, 3, 4, 4, generator=torch.Generator().manual_seed(1)).round(), side // 4)
+
+
+def critic_of(state, folder):
+    torch.save(state, folder / "netD.pth")
+    return import_critic(folder / "netD.pth")
+
+
+def judged(critic, pictures):
+    """What our critic says of pictures in [0, 1]."""
+    with torch.no_grad():
+        return critic(pictures, 2 * pictures - 1).logits[0]
+
+
+@pytest.mark.parametrize(
+    ("layout", "layers", "side"), [("srgan", 4, 1), ("srgan", 2, 1), ("first", 5, 4), ("first", 5, 3), ("basicsr", 5, 4)]
+)
+def test_vgg_critics_compute_what_their_layout_says(layout, layers, side, tmp_path):
+    state = peer_vgg_state(layout, layers=layers, side=side)
+    critic, pictures = critic_of(state, tmp_path), contrasting(side * 2**layers if side > 1 else 48)
+    halving = 3 if layout == "srgan" else 4
+    wanted = {"layers": layers, "width": 4, "hidden": 10, "side": side, "kernel": halving, "source_channels": 0, "target_channels": 3}
+    assert critic.options == critic.options | wanted
+    for training in (False, True):  # the first pass in training moves the running statistics
+        expected = peer_vgg(state, pictures, layout, layers=layers, training=training)
+        assert (expected[0] - expected[1]).abs() > 1e-3
+        torch.testing.assert_close(judged(critic.train(training), pictures), expected, rtol=0, atol=1e-5)
+    with pytest.raises(ModelError, match="no generator in this file"):
+        import_model(tmp_path / "netD.pth", out=tmp_path / "model")
+
+
+def test_biases_before_norms_go_into_the_statistics_as_training_moves_them(tmp_path):
+    state, pictures = peer_vgg_state("srgan", layers=2), contrasting(32)
+    critic = critic_of(state, tmp_path)
+    judged(critic.train(), pictures)
+    first = torch.nn.functional.leaky_relu(conv(state, "net.0", pictures, padding=1), 0.2)
+    mean = 0.9 * state["net.3.running_mean"] + 0.1 * conv(state, "net.2", first, stride=2, padding=1).mean((0, 2, 3))
+    torch.testing.assert_close(critic.stages[1][1].running_mean + state["net.2.bias"], mean)
+
+
+@pytest.mark.parametrize("lag", [0.0, 0.01, 0.5])
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_u_net_critic_computes_what_its_layout_says_with_its_spectral_norms(lag, kept, tmp_path):
+    state, pictures = peer_unet_critic_state(lag=lag), contrasting(48)
+    if not kept:  # as before PyTorch 1.0
+        state = {name: tensor for name, tensor in state.items() if not name.endswith("weight_v")}
+    for wrapped in (state, {"params": state}):
+        critic = critic_of(wrapped, tmp_path)
+        assert (critic.options["width"], critic.options["layers"], critic.options["target_channels"]) == (8, 3, 3)
+        expected = peer_unet_critic(state, pictures)
+        assert expected.shape == (2, 1, 48, 48)
+        assert expected.std() > 0.02
+        torch.testing.assert_close(judged(critic.eval(), pictures), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(critic.stages[2][0].weight, state["conv2.weight_orig"], rtol=0, atol=0)
+
+
+def test_the_u_net_critic_goes_on_with_its_power_iteration(tmp_path):
+    """A step of ours from the vector that was found is nearer to torch's from u than the two vectors were."""
+    state = peer_unet_critic_state(lag=0.1)
+    begun, critic = critic_of(state, tmp_path), critic_of(state, tmp_path)
+    judged(critic, contrasting(16))
+    for number in range(1, 9):
+        matrix, u = state[f"conv{number}.weight_orig"].flatten(1), state[f"conv{number}.weight_u"]
+        theirs = torch.nn.functional.normalize(matrix @ (matrix.t() @ u), dim=0)
+        apart = 1 - torch.dot(begun.stages[number][0].u, u)
+        assert apart > 1e-3
+        assert 1 - torch.dot(critic.stages[number][0].u, theirs) < apart / 4
+
+
+def test_spectral_norms_that_no_vector_has_are_refused(tmp_path):
+    state = peer_unet_critic_state()
+    for changed in ({"conv3.weight_v": -state["conv3.weight_v"]}, {"conv3.weight_v": 2 * state["conv3.weight_v"]}):
+        with pytest.raises(ModelError, match=r"(?s)U-Net critic.*spectral norms are not those.*conv3.weight_orig.*and \|W\^T u\| "):
+            critic_of(state | changed, tmp_path)
+    for name in ("conv3.weight_u", "conv3.weight_v"):
+        with pytest.raises(ModelError, match="spectral norms are not those"):
+            critic_of(state | {name: torch.ones(7)}, tmp_path)
+
+
+CONVOLUTIONS_BEFORE_NORMS = {"srgan": ("net.2", "net.5", "net.8"), "first": ("features.2", "features.5", "features.8")}
+
+
+@pytest.mark.parametrize("name", ["srgan", "first", "basicsr", "unet"])
+def test_a_critic_with_one_tensor_more_less_or_of_another_shape_is_refused(name, tmp_path):
+    state = peer_unet_critic_state() if name == "unet" else peer_vgg_state(name, layers=2, side=1 if name == "srgan" else 4)
+    before = {f"{convolution}.bias" for convolution in CONVOLUTIONS_BEFORE_NORMS.get(name, ())}  # whose bias means nothing
+    less = [
+        {key: tensor for key, tensor in state.items() if key != gone}
+        for gone in state
+        if gone not in before and not gone.endswith(("num_batches_tracked", "weight_v"))  # which old files lack
+    ]
+    more = [state | {f"{key.rpartition('.')[0]}.extra": torch.zeros(1)} for key in state]
+    first, *convolutions = [key for key, tensor in state.items() if tensor.ndim == 4]
+    other = [state | {key: state[key][:, :-1]} for key in convolutions] + [state | {first: state[first][:-1]}]
+    for changed in (*less, *more, *other):
+        with pytest.raises(ModelError):
+            critic_of(changed, tmp_path)

@@ -20,7 +20,17 @@ from pixloom.conditions import build_conditions
 from pixloom.config import InferenceConfig, NetworkConfig, TaskConfig
 from pixloom.errors import ConfigError, ModelError, OutputError, PixloomError, nearest
 from pixloom.files import checksum
-from pixloom.importers import bicycle, junyanz, multiscale, pix2pixhd, spade, stargan, stargan2, superresolution
+from pixloom.importers import (
+    bicycle,
+    junyanz,
+    multiscale,
+    pix2pixhd,
+    spade,
+    stargan,
+    stargan2,
+    superresolution,
+    superresolution_critics,
+)
 from pixloom.importers.base import Family, Found, Said
 from pixloom.importers.foreign import AVERAGED, State, critic_beside, encoder_beside, joined, read_parts, taken_apart
 from pixloom.importers.options import read_options
@@ -46,6 +56,8 @@ FAMILIES: dict[str, Family] = {
     "compact": Family("the compact generator of Real-ESRGAN", superresolution.compact),
     "srresnet": Family("the MSRResNet of BasicSR", superresolution.srresnet),
     "srgan": Family("the generator of SRGAN (leftthomas)", superresolution.srgan),
+    "vgg": Family("the critic of SRGAN (leftthomas), ESRGAN and BasicSR", superresolution_critics.vgg),
+    "unet_critic": Family("the U-Net critic of Real-ESRGAN", superresolution_critics.unet),
 }
 """What is recognised, by the name that ``--as`` takes; each generator's tensors are strictly those of its network."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -144,33 +143,6 @@ def folded(state: State) -> State:
         if bias in state:
             found[name] = state[name] - found.pop(bias)
     return found
-
-
-def spectral_vector(weight: Tensor, left: Tensor, right: Tensor | None) -> Tensor:
-    """The u of our :class:`~pixloom.nets.layers.SpectralConv2d`, whose sigma is |W^T u|, with which it is theirs, u^T W v of kept u and v.
-
-    By |W^T u| >= u^T W v ours is somewhat too large with their u, until the iteration is at its end. So u is turned towards the direction r
-    in which W is least, by the angle t where they agree: with P = W W^T, a = u^T P u, b = u^T P r, c = r^T P r and s = u^T W v
-
-        (c - s^2) tan^2 t + 2 b tan t + (a - s^2) = 0
-
-    Args:
-        weight: (outer, inner, rows, columns).
-        left: u, (outer,).
-        right: v, (inner x rows x columns,); None in files of before PyTorch 1.0: v is then W^T u / |W^T u|, and u is right as it is.
-    """
-    if right is None or len(left) == 1:
-        return left
-    matrix, unit = weight.flatten(1).double(), torch.nn.functional.normalize(left.double(), dim=0)
-    square = matrix @ matrix.t()
-    least = torch.linalg.eigh(square).eigenvectors[:, 0]
-    turn = torch.nn.functional.normalize(least - (least @ unit) * unit, dim=0)
-    wanted = float(unit @ matrix @ right.double()) ** 2
-    a, b, c = float(unit @ square @ unit), float(unit @ square @ turn), float(turn @ square @ turn)
-    if not c < wanted < a:
-        return left
-    slopes = [(-b + sign * math.sqrt(b * b - (c - wanted) * (a - wanted))) / (c - wanted) for sign in (1, -1)]
-    return torch.nn.functional.normalize(unit + min(slopes, key=abs) * turn, dim=0).to(left.dtype)
 
 
 def completed(state: State) -> State:

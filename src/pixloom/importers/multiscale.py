@@ -17,10 +17,11 @@ from typing import Any
 import torch
 
 from pixloom.errors import ModelError
-from pixloom.importers.base import Found, Said, spectral_vector
+from pixloom.importers.base import Found, Said
 from pixloom.importers.foreign import State
-from pixloom.importers.junyanz import no_weight, patch_critic
+from pixloom.importers.junyanz import patch_critic
 from pixloom.importers.labels import MOST_OF_A_PICTURE, with_classes
+from pixloom.importers.spectral import with_own_u
 
 PICTURE = 3
 """Channels of the picture that they judge."""
@@ -88,7 +89,7 @@ def _scales(state: State, place: Place) -> Found | None:
             return None
         parts[where[0]][where[1]] = tensor
     spectral = any(name.endswith("weight_orig") for name in state)
-    scales = [patch_critic(_whole(parts[scale])) for scale in sorted(parts)]
+    scales = [patch_critic(with_own_u(parts[scale])) for scale in sorted(parts)]
     known = [scale for scale in scales if scale is not None]
     if not known or len(known) < len(scales):
         return None
@@ -100,18 +101,6 @@ def _scales(state: State, place: Place) -> Found | None:
     options |= {"widths": None if len(set(widths)) == 1 else widths}
     tensors = {f"critics.{number}.{name}": tensor for number, scale in enumerate(known) for name, tensor in scale.state.items()}
     return Found("multiscale", options, tensors, role="critic")
-
-
-def _whole(state: State) -> State:
-    """One PatchGAN's tensors, those of spectral norm under our names."""
-    ignored = no_weight(state)
-    found = {
-        name: tensor for name, tensor in state.items() if not (name.endswith(("weight_orig", "weight_u", "weight_v")) or ignored(name))
-    }
-    for name in (name for name in state if name.endswith("weight_orig")):
-        layer, weight = name.removesuffix("weight_orig"), state[name]
-        found |= {f"{layer}weight": weight, f"{layer}u": spectral_vector(weight, state[f"{layer}weight_u"], state.get(f"{layer}weight_v"))}
-    return found
 
 
 def _reading(found: Found, *, ignorable: bool) -> Found:

@@ -11,14 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from pixloom.config import InferenceConfig
 from pixloom.errors import ModelError, first_line
 from pixloom.importers.base import Found, Pairs, Said, completed, renamed
 from pixloom.importers.foreign import State
 from pixloom.importers.labels import with_classes
+from pixloom.importers.spectral import without_spectral_norm
 from pixloom.nets.steering import END
 
 BLOCKS = ("head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3", "up_4")
@@ -79,16 +78,6 @@ def layers(blocks: list[str]) -> Pairs:
         yield from _norm(f"{ours}.shortcut.0", f"{theirs}.norm_s")
 
 
-def without_spectral_norm(state: State) -> State:
-    """The tensors with each W / (u^T W v) in the place of W, u and v."""
-    found = {name: tensor for name, tensor in state.items() if not name.endswith(("weight_orig", "weight_u", "weight_v"))}
-    for name, weight in state.items():
-        if name.endswith("weight_orig"):
-            layer = name.removesuffix("weight_orig")
-            found[f"{layer}weight"] = weight / _largest(weight.flatten(1), state[f"{layer}weight_u"], state.get(f"{layer}weight_v"))
-    return found
-
-
 def with_affine(state: State) -> State:
     """The tensors with the convolutions to gamma and beta as one, ``affine``, gamma first."""
     found = {name: tensor for name, tensor in state.items() if ".mlp_gamma." not in name and ".mlp_beta." not in name}
@@ -96,12 +85,6 @@ def with_affine(state: State) -> State:
         if ".mlp_gamma." in name:
             found[name.replace("mlp_gamma", "affine")] = torch.cat([scale, state[name.replace("mlp_gamma", "mlp_beta")]])
     return found
-
-
-def _largest(matrix: Tensor, left: Tensor, right: Tensor | None) -> Tensor:
-    """u^T W v; files of before PyTorch 1.0 have no v, which is then W^T u / |W^T u|."""
-    right = F.normalize(matrix.t() @ left, dim=0) if right is None else right
-    return torch.dot(left, matrix @ right)
 
 
 def _norm(ours: str, theirs: str) -> Pairs:

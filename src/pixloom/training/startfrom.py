@@ -13,7 +13,7 @@ from torch import nn
 from pixloom.config import NetworkConfig, TaskConfig
 from pixloom.errors import ModelError
 from pixloom.inference.choice import find_model
-from pixloom.methods.base import generator_of
+from pixloom.methods.base import ANCHORS, generator_of
 from pixloom.modelfile import BACK, Judge, load_judge, load_model, read_description
 from pixloom.nets import NETWORKS
 from pixloom.nets.team import acting, returning
@@ -135,10 +135,15 @@ def begin_with(learner: Learner, model: str | Path) -> str:
 
 
 def _sits(judge: Judge | None, critic: nn.Module) -> bool:
-    """Whether a critic beside a model is of this kind, with every option alike; then its weights are taken."""
-    if judge is None or NETWORKS.get(judge.network.name) is not type(critic) or judge.network.options != getattr(critic, "options", None):
+    """Whether a critic beside a model is of this kind, with options and tensors alike; then its weights are taken."""
+    if judge is None or NETWORKS.get(judge.network.name) is not type(critic):
         return False
-    critic.load_state_dict({**critic.state_dict(), **judge.tensors})  # the moving averages that LeCam wants beside them are new
+    options: dict[str, Any] = getattr(critic, "options", {})
+    own = {name: tensor for name, tensor in critic.state_dict().items() if name != ANCHORS}  # LeCam's averages are this run's
+    alike = {name: tensor.shape for name, tensor in own.items()} == {name: tensor.shape for name, tensor in judge.tensors.items()}
+    if not alike or any(options[key] != value for key, value in judge.network.options.items() if key not in GIVEN_BY_DATA):
+        return False
+    critic.load_state_dict(judge.tensors, strict=False)
     return True
 
 
