@@ -268,5 +268,7 @@ def _about_grey(state: State, last: str) -> State:
 
 
 STATES = {"esrgan": peer_esrgan_state, "compact": peer_compact_state, "srresnet": peer_srresnet_state, "srgan": peer_srgan_state}
+STATES |= {"vgg": peer_vgg_state, "unet_critic": peer_unet_critic_state}
 FORWARDS = {"esrgan": peer_esrgan, "compact": peer_compact, "srresnet": peer_srresnet, "srgan": peer_srgan}
+FORWARDS |= {"vgg": peer_vgg, "unet_critic": peer_unet_critic}
 """By family."""

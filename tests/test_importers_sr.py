@@ -123,7 +123,7 @@ def test_the_averaged_weights_are_taken_out_of_their_wrapper(tmp_path):
 # --- A picture -------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", STATES)
+@pytest.mark.parametrize("family", ["esrgan", "compact", "srresnet", "srgan"])
 def test_a_picture_comes_out_as_their_programs_make_it(family, tmp_path):
     state = STATES[family]()
     taken_in(state, tmp_path)
@@ -231,7 +231,7 @@ def test_vgg_critics_compute_what_their_layout_says(layout, layers, side, tmp_pa
     for training in (False, True):  # the first pass in training moves the running statistics
         expected = peer_vgg(state, pictures, layout, layers=layers, training=training)
         assert (expected[0] - expected[1]).abs() > 1e-3
-        torch.testing.assert_close(judged(critic.train(training), pictures), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(judged(critic.train(training), pictures), expected, rtol=0, atol=1e-6)
     with pytest.raises(ModelError, match="no generator in this file"):
         import_model(tmp_path / "netD.pth", out=tmp_path / "model")
 

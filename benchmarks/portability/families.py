@@ -66,6 +66,11 @@ def classes(count: int) -> dict[str, Any]:
     return {"settings": {"classes": count}}
 
 
+def one_by_one(judge: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
+    """The verdicts on pictures, each by its own statistics."""
+    return torch.cat([judge(picture) for picture in pictures.split(1)])
+
+
 RESNET = {"blocks": 9, "halvings": 2, "norm": "instance", "dropout": False, "antialias": False}
 GLOBAL = {"halvings": 4, "blocks": 9, "norm": "instance"}
 ENHANCER = {"halvings": 4, "blocks": 9, "local": 3, "norm": "instance"}
@@ -122,6 +127,16 @@ CASES = (
          lambda s, x, z: peers_sr.peer_srresnet(s, x, blocks=16), source=(1, 3, 64, 64), scale=4),
     Case("SRGAN (leftthomas), x4", lambda: peers_sr.peer_srgan_state(width=64, blocks=5),
          lambda s, x, z: peers_sr.peer_srgan(s, x, blocks=5), source=(1, 3, 64, 64), scale=4),
+    Case("SRGAN (leftthomas), critic", lambda: peers_sr.peer_vgg_state("srgan", layers=4, width=64, hidden=1024),
+         lambda s, x, z: [one_by_one(lambda y: peers_sr.peer_vgg(s, y, "srgan", layers=4), (x + 1) / 2)], source=(4, 0, 88, 88),
+         critic=True),
+    Case("ESRGAN, first critic, 128 px", lambda: peers_sr.peer_vgg_state("first", width=64, hidden=100),
+         lambda s, x, z: [one_by_one(lambda y: peers_sr.peer_vgg(s, y, "first"), (x + 1) / 2)], source=(4, 0, 128, 128), critic=True),
+    Case("BasicSR, VGG-style critic, 256 px", lambda: peers_sr.peer_vgg_state("basicsr", layers=6, width=64, hidden=100),
+         lambda s, x, z: [one_by_one(lambda y: peers_sr.peer_vgg(s, y, "basicsr", layers=6), (x + 1) / 2)],
+         source=(4, 0, 256, 256), critic=True),
+    Case("Real-ESRGAN, U-Net critic", lambda: peers_sr.peer_unet_critic_state(width=64),
+         lambda s, x, z: [peers_sr.peer_unet_critic(s, (x + 1) / 2)], source=(1, 0, 256, 256), critic=True),
 )  # fmt: skip
 
 
@@ -167,7 +182,7 @@ def compared(case: Case, state: Any, network: torch.nn.Module, kind: torch.dtype
 def judged(case: Case, state: Any, network: torch.nn.Module, source: Tensor) -> tuple[float, float]:
     """The same of a critic, over its logits at every scale."""
     set_inference(network, statistics="image", dropout=False)
-    candidate = drawn(1, 3, *case.source[2:], seed=2).to(source)
+    candidate = drawn(case.source[0], 3, *case.source[2:], seed=2).to(source)
     wanted = case.wanted(state, torch.cat([source, candidate], 1), None)
     logits = network(ours(case, source), candidate).logits
     return max(float((one - other).abs().max()) for one, other in zip(logits, wanted, strict=True)), float(wanted[0].std())

@@ -32,7 +32,8 @@ Networks of the published sizes with random weights under the names of their pro
 `pixloom import`, and compared with a forward pass that was written from the layout alone: the largest difference of an output in single
 and in double precision, beside the deviation of the outputs. *Values*: weights and statistics. *Back*: the file that
 `pixloom export --format junyanz` writes holds exactly the tensors that came in. SPADE's weights are divided by their spectral norm in
-single precision when they are taken in, which is what is left in double precision. Published weights were not at hand.
+single precision when they are taken in, and the vectors of Real-ESRGAN's critic are kept in it, which is what is left in double precision.
+Published weights were not at hand.
 
 | network | values | deviation | differs by | in double precision | back |
 | --- | --- | --- | --- | --- | --- |
@@ -112,10 +113,15 @@ def of_families(rows: list[dict[str, Any]]) -> str:
     """One line for every network."""
     back = {True: "equal", False: "differs", None: "–"}
     lines = [
-        f"| {row['title']} | {row['values']:,} | {row['spread']:.2f} | {row['single']:.1e} | {row['double']:.1e} | {back[row['back']]} |"
+        f"| {row['title']} | {row['values']:,} | {_spread(row['spread'])} | {row['single']:.1e} | {row['double']:.1e} "
+        f"| {back[row['back']]} |"
         for row in rows
     ]
     return FAMILIES_HEAD + "\n".join(lines) + "\n"
+
+
+def _spread(deviation: float) -> str:
+    return f"{deviation:.2f}" if deviation > 0.01 else f"{deviation:.1e}"
 
 
 def of_tiles(rows: dict[str, Any]) -> str:
