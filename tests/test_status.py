@@ -162,6 +162,14 @@ def test_speed_and_remaining_time(clock):
     assert status.progress.remaining_seconds == pytest.approx(240.0)
 
 
+def test_a_return_to_an_earlier_checkpoint_is_no_speed(clock):
+    status = Status(1000, stream=None, clock=clock)
+    for images in (0, 100, 200, 0, 0):
+        status.update(images)
+        clock.now += 10
+    assert 0 < status.progress.images_per_second <= 10
+
+
 def test_what_is_not_given_stays(clock):
     status = Status(10, stream=None, clock=clock)
     status.update(1, losses={"generator": {"pixel": 1.0}}, metrics={"psnr": 20.0}, peak_memory_bytes=7)

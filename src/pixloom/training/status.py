@@ -130,7 +130,7 @@ class Status:
 
     def _speed(self, images: int, now: float) -> float | None:
         last, seconds = self._progress, now - self._updated
-        if seconds <= 0.0:
+        if seconds <= 0.0 or images < last.images:  # the run went back to an earlier checkpoint
             return last.images_per_second
         horizon = max(SMOOTHING_SECONDS, SMOOTHING_SHARE * (now - self._started))
         return smooth(last.images_per_second, (images - last.images) / seconds, seconds=seconds, horizon_seconds=horizon)
