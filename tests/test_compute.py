@@ -460,7 +460,8 @@ def test_the_networks_of_a_growing_run_suit_its_smallest_pictures(pairs):
         ({"data.first_size": 24}, "does not lead to data.size=64"),
         ({"data.first_size": 64}, "does not lead to data.size=64"),
         ({"data.first_size": 32, "generator.options.depth": 6}, "cannot take pictures of 32 px"),
-        ({"data.first_size": 32, "critic.name": "image"}, "judges one size"),
+        ({"data.first_size": 32, "critic.name": "image"}, "'image' judges no picture that is smaller"),
+        ({"data.first_size": 32, "critic.name": "stargan"}, "'stargan' judges no picture that is smaller"),
     ],
 )
 def test_a_first_size_that_does_not_fit_is_refused(pairs, settings, message):

@@ -53,7 +53,7 @@ SMALL = {
 }
 ONE_WAY = {"spade", "rrdb", "compact", "srresnet", "srgan"}
 """They take conditions in in one way only."""
-APART = {"stargan2", "ugatit", "domains", "attention", "frozen"}
+APART = {"stargan2", "ugatit", "stargan", "domains", "attention", "frozen"}
 """They have one way to take conditions in, or take none: see test_nets_unpaired.py."""
 WIDTHS = {"label": 3, "attributes": 2, "text": 9, "embedding": 5, "map": 4, "image": 1, "style": 6}
 

@@ -48,6 +48,7 @@ SMALL = {
     "unet_critic": {"layers": 2, "width": 4},
     "stargan2": {"width": 4, "halvings": 2, "hidden": 8, "conditions": {"label": 2}},
     "ugatit": {"width": 4, "blocks": 1},
+    "stargan": {"width": 4, "layers": 3, "conditions": {"label": 2}},
     "domains": {"width": 4, "halvings": 2, "conditions": {"label": 2}},
     "attention": {"width": 4, "local_layers": 3, "global_layers": 4},
 }

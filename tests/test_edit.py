@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from console import Console
-from pixloom.config import LossConfig
+from pixloom.config import LossConfig, load_config
 from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError, DataError
 from pixloom.evaluation import evaluate, open_examples
@@ -21,6 +21,7 @@ from pixloom.methods.multidomain import MultiDomain
 from pixloom.nets import build
 from pixloom.tasks.stylize import Stylize
 from pixloom.training.api import resume, train
+from pixloom.training.history import read
 from pixloom.training.plan import complete, make_plan
 
 FAST = {
@@ -127,6 +128,43 @@ def test_an_edit_is_learnt_and_the_condition_decides(tmp_path, no_weights):
     assert red[0] - red[2] > blue[0] - blue[2] + 20  # right and wrong condition differ in the right direction
     half = translate(picture, given={"label": {"red": 0.5, "blue": 0.5}}).mean((0, 1))
     assert blue[0] - 5 < half[0] < red[0] + 5
+
+
+ATTRIBUTES = [
+    "--task",
+    "edit",
+    "--condition",
+    "attributes",
+    "critic.name=stargan",
+    "critic.options.layers=2",
+    "losses.classification_weight=2",
+]
+WHOLE = [
+    "--recipe",
+    "starganv2",
+    "--condition",
+    "label",
+    "critic.options.whole=true",
+    "generator.options.width=4",
+    "generator.options.hidden=16",
+]
+
+
+@pytest.mark.parametrize(("name", "chosen", "conditions"), [("stargan", ATTRIBUTES, {"attributes": 4}), ("domains", WHOLE, {"label": 2})])
+def test_the_critics_of_stargan_and_its_second_version_learn_by_command(name, chosen, conditions, tmp_path, no_weights, capsys):
+    data = write_domains(tmp_path / "data")
+    rows = [f"{colour}/{n}.png,{colour},{int(colour == 'red')},{n % 2}" for colour in ("blue", "red") for n in range(10)]
+    (data / "index.csv").write_text("\n".join(["source,label,red,odd", *rows]), encoding="utf-8")
+    settings = [word for key in ("critic.options.width=4", "training.batch_size=4", *chosen[4:]) for word in ("--set", key)]
+    common = ("--size", "16", "--images", "8", "--device", "cpu")
+    Console(capsys).ok("train", data, "--out", tmp_path / "run", *common, *chosen[:4], *settings)
+    critic = load_config(tmp_path / "run" / "config.yaml").critic
+    assert (critic.name, critic.options["conditions"]) == (name, conditions)
+    losses = [entry for entry in read(tmp_path / "run" / "history.jsonl") if entry["kind"] == "losses"]
+    assert losses
+    for terms in (entry[role] for entry in losses for role in ("critic", "generator")):
+        assert np.isfinite(list(terms.values())).all()
+        assert ("classification" in terms) == (name == "stargan")
 
 
 def test_an_edit_is_judged_by_a_classifier_that_it_never_saw(tmp_path, no_weights):

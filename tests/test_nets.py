@@ -20,7 +20,7 @@ from pixloom.errors import ConfigError
 from pixloom.nets import build
 from pixloom.nets import layers as L
 
-APART = {"stargan2", "ugatit", "domains", "attention", "frozen"}
+APART = {"stargan2", "ugatit", "stargan", "domains", "attention", "frozen"}
 """They have neither a norm nor an injection to choose, and some do not exist without domains or weights: see test_nets_unpaired.py and
 test_frozen.py."""
 

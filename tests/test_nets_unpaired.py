@@ -1,4 +1,4 @@
-"""The networks of StarGAN v2 and U-GAT-IT: styles by domain, attention, adaptive layer-instance norm."""
+"""The networks of StarGAN v2 and U-GAT-IT, and StarGAN's critic: styles by domain, attention, adaptive layer-instance norm."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ SMALL = {
         "conditions": {"label": 3, "style": 5},
     },
     "ugatit": {"width": 4, "blocks": 2},
+    "stargan": {"size": 24, "layers": 2, "width": 4, "conditions": {"label": 3}},
     "domains": {"width": 4, "max_width": 12, "halvings": 3, "conditions": {"label": 3}},
     "attention": {"width": 4, "local_layers": 3, "global_layers": 4},
 }
@@ -117,9 +118,12 @@ def test_generators_take_any_multiple(name, height, width):
     assert output.abs().max() <= 1
 
 
-@pytest.mark.parametrize(("name", "least"), [("domains", 8), ("attention", 12)])
-def test_critics_take_any_size_from_their_smallest(name, least):
-    critic = small(name)
+SMALLEST = [("stargan", {}, 24), ("domains", {}, 8), ("domains", {"whole": True}, 32), ("attention", {}, 12)]
+
+
+@pytest.mark.parametrize(("name", "options", "least"), SMALLEST)
+def test_critics_take_any_size_from_their_smallest(name, options, least):
+    critic = small(name, **options)
     assert critic.min_size == least
     for height, width in ((least, least), (least, 3 * least), (least + 5, least + 3)):
         assert numbers_of(called(critic, height, width)).isfinite().all()
@@ -148,6 +152,9 @@ def test_a_condition_is_never_ignored(name):
         ("domains", {"conditions": {}}, "for domains"),
         ("domains", {"conditions": {"label": 3, "text": 2}}, "no use for the condition 'text'"),
         ("domains", {"conditioning": "classifier"}, "no conditioning 'classifier'"),
+        ("stargan", {"conditions": {}}, "nothing to guess"),
+        ("stargan", {"conditions": {"text": 5}}, "nothing to guess"),
+        ("stargan", {"layers": 5}, "cannot halve 24 pixels 5 times"),
         ("ugatit", {"conditions": {"label": 3}}, "no use for the condition 'label'"),
         ("ugatit", {"noise_channels": 2}, "no use for the condition 'noise'"),
         ("attention", {"conditions": {"label": 3}}, "no use for the condition 'label'"),
@@ -206,7 +213,7 @@ def test_the_cost_is_counted(name):
 
 
 def test_the_published_sizes():
-    """The authors' counts at 256 pixels, with two domains; E and D without the 4x4 convolution that a mean stands in for."""
+    """The authors' counts at 256 pixels, with two domains; E and D with and without the 4x4 convolution that a mean stands in for."""
     with torch.device("meta"):
         network = build("stargan2", {"conditions": {"label": 2}}, source_channels=3, target_channels=3)
         critic = build("domains", {"conditions": {"label": 2}}, source_channels=0, target_channels=3)
@@ -217,7 +224,9 @@ def test_the_published_sizes():
     assert count(network.style) == 20_916_928 - (16 * 512 * 512 + 512) - last_block
     with torch.device("meta"):
         whole = build("stargan2", {"conditions": {"label": 2}, "reference_side": 256}, source_channels=3, target_channels=3)
+        critic = build("domains", {"conditions": {"label": 2}, "whole": True}, source_channels=0, target_channels=3)
     assert count(whole.style) == 20_916_928
+    assert (count(critic), critic.min_size) == (20_852_290, 256)
 
 
 def test_a_whole_encoder_takes_references_of_its_side_and_larger():
@@ -349,6 +358,50 @@ def test_a_critic_of_domains():
     found = gradients(critic, logits)
     assert all(gradient.abs().max() > 1e-7 for gradient in found.values())
     assert found["head.3.weight"].abs().amax(1).count_nonzero() == 2  # the second domain was not asked for
+
+
+def test_a_whole_critic_of_domains_sees_where_things_are():
+    mean, whole = (small("domains", whole=whole) for whole in (False, True))
+    x = pictures()
+    (logits,), (features,), _ = whole(x, x, {"label": LABEL})
+    moved = features[-1].flip(-1)
+    torch.testing.assert_close(mean.head(moved), mean.head(features[-1]))
+    assert (whole.head(moved) - whole.head(features[-1])).abs().max() > 1e-3
+    found = gradients(whole, logits)
+    assert all(gradient.abs().max() > 1e-7 for gradient in found.values())
+
+
+# --- StarGAN ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_critic_of_stargan():
+    critic, x, y = small("stargan"), pictures(24, 24), pictures(24, 24, seed=2)
+    (logits,), (features,), guesses = critic(x, y, {"label": LABEL})
+    assert [maps.shape[1:] for maps in features] == [(4, 12, 12), (8, 6, 6)]
+    assert (logits.shape, guesses["label"].shape) == ((2, 1, 6, 6), (2, 3))
+    whole = critic.reading.guesses["label"].weight.flatten(1)
+    torch.testing.assert_close(guesses["label"], features[-1].flatten(1) @ whole.t())
+    assert torch.equal(critic(x, y, {"label": OTHER}).logits[0], logits)  # it reads labels, and is not told them
+    assert (critic(x.flip(0), y).logits[0] - logits).abs().max() > 1e-4
+    alone = build("stargan", SMALL["stargan"], source_channels=0, target_channels=3)
+    assert torch.equal(alone(x, y).logits[0], alone(x.flip(0), y).logits[0])
+    found = gradients(critic, logits, guesses["label"])
+    assert all(gradient.abs().max() > 1e-6 for gradient in found.values())
+
+
+def test_the_critic_of_stargan_reads_attributes_and_is_told_the_rest():
+    critic, y = small("stargan", conditions={"label": 3, "attributes": 10, "text": 9}), pictures(24, 24)
+    texts = torch.tensor([[1, 2] + [0] * 30, [3, 4] + [0] * 30])
+    judged, other = critic(y, y, {"text": texts}), critic(y, y, {"text": texts.flip(0)})
+    assert {kind: guess.shape[1] for kind, guess in judged.guesses.items()} == {"label": 3, "attributes": 5}
+    assert (judged.logits[0] - other.logits[0]).abs().max() > 1e-5
+
+
+def test_the_published_size_of_the_critic_of_stargan():
+    with torch.device("meta"):
+        critic = build("stargan", {"conditions": {"label": 8}}, source_channels=0, target_channels=3, size=128)
+    assert count(critic) == 44_786_624
+    assert all(layer.negative_slope == 0.01 for layer in critic.modules() if isinstance(layer, nn.LeakyReLU))
 
 
 # --- U-GAT-IT --------------------------------------------------------------------------------------------------------------------------

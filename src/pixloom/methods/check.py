@@ -25,6 +25,9 @@ GAME = (*ADVERSARIAL_SETTINGS, "feature_weight")
 TAKEN: dict[str, set[str]] = {"domains": {"label", "attributes"}, "collections": set()}
 """What a method learns from -> the conditions that it can take; all where it is not named."""
 
+SIZED = ("image", "stargan")
+"""Critics that see the whole of a picture of data.size."""
+
 CRITIC_SETTINGS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "critic_optimizer": (OptimizerConfig(), tuple(OptimizerConfig.model_fields)),
     "training": (TrainingConfig(), ("num_critic",)),
@@ -87,7 +90,9 @@ def _idle_loss(name: str, config: RunConfig) -> str | None:
     conditioning = config.critic.options.get("conditioning") if config.critic else None
     noise = config.generator.options.get("noise_channels")
     reasons = {
-        "classification_weight": conditioning != "classifier" and "the critic has no classifier (critic.options.conditioning)",
+        "classification_weight": critic != "stargan"
+        and conditioning != "classifier"
+        and "the critic has no classifier (critic.options.conditioning)",
         "pixel": losses.pixel_weight == 0 and "losses.pixel_weight is 0",
         "perceptual": losses.perceptual_weight == 0 and "losses.perceptual_weight is 0",
         "perceptual_normalised": (losses.perceptual_weight == 0 and "losses.perceptual_weight is 0")
@@ -168,9 +173,9 @@ def _check_size(config: RunConfig) -> None:
             why="the side of the crops is doubled until it is data.size",
             fix=f"--set data.first_size={size // 2}" if size % 32 == 0 and size > 32 else "leave it out",
         )
-    if config.critic is not None and config.critic.name == "image":
+    if config.critic is not None and config.critic.name in SIZED:
         raise ConfigError(
-            "the image-level critic judges one size of picture only",
+            f"the critic '{config.critic.name}' judges no picture that is smaller than data.size",
             why="data.first_size is set",
             fix="--set critic.name=patch, or leave it out",
         )

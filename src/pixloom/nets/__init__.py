@@ -22,6 +22,7 @@ from pixloom.nets.resnet import ResNet
 from pixloom.nets.segmenting import SegmentingCritic
 from pixloom.nets.shuffle import Shuffle
 from pixloom.nets.spade import Spade
+from pixloom.nets.stargan import StarGanCritic
 from pixloom.nets.stargan2 import DomainCritic, StarGan2
 from pixloom.nets.ugatit import AttentionCritic, Ugatit
 from pixloom.nets.unet import UNet
@@ -49,6 +50,7 @@ CRITICS: dict[str, type[nn.Module]] = {
     "image": ImageCritic,
     "multiscale": MultiScaleCritic,
     "segmenting": SegmentingCritic,
+    "stargan": StarGanCritic,
     "domains": DomainCritic,
     "attention": AttentionCritic,
     "residual": ResidualCritic,

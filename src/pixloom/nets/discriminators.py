@@ -28,8 +28,9 @@ class Critic(nn.Module):
         head: from the last features to logits.
         steering: how conditions are taken in, from :func:`steering_of`.
         features: channels of the last features.
-        options: the arguments of the constructor.
+        options: the arguments of the constructor; a critic that has no ``conditioning`` to choose classifies.
         min_size: the smallest side of a picture that can be judged, in pixels.
+        whole: rows and columns of the last features that a classifier sees, see ``steering.Reading``; None: their mean.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Critic(nn.Module):
         features: int,
         options: dict[str, Any],
         min_size: int = 1,
+        whole: int | None = None,
     ) -> None:
         super().__init__()
         self.options = options
@@ -48,7 +50,7 @@ class Critic(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.head = head
         self.steering = steering
-        self.reading = Reading(steering, conditioning=options["conditioning"], features=features)
+        self.reading = Reading(steering, conditioning=options.get("conditioning", "classifier"), features=features, whole=whole)
 
     def forward(self, source: Pictures, candidate: Pictures, condition: Condition | None = None) -> Judgement:
         """Judge pairs; what is judged is the concatenation of both on the channels, or the candidate alone.

@@ -238,9 +238,7 @@ class ReferenceEncoder(nn.Module):
     def __init__(self, channels: int, *, widths: list[int], code: int, domains: int, whole: bool = False) -> None:
         super().__init__()
         self.domains = domains
-        self.stages = nn.Sequential(*_trunk(channels, widths), nn.LeakyReLU(0.2))
-        if whole:
-            self.stages.extend([nn.Conv2d(widths[-1], widths[-1], END), nn.LeakyReLU(0.2)])
+        self.stages = nn.Sequential(*_trunk(channels, widths), *_end(widths[-1], whole=whole))
         self.heads = nn.Linear(widths[-1], domains * code)
 
     def forward(self, reference: Images, label: Tensor) -> Tensor:
@@ -254,7 +252,8 @@ class DomainCritic(nn.Module):
     A convolution and ``halvings`` residual blocks that halve, without normalisation; LeakyReLU(0.2), the mean over all places, and a layer.
 
     Deviation: the mean stands in the place of a 4x4 convolution, so that pictures of any size can be judged. Of the authors' 20,852,290
-    parameters with two domains it has all but that convolution's 4,194,816.
+    parameters with two domains it has all but that convolution's 4,194,816. A ``whole`` one has that too, and is the authors' for pictures
+    of 4 * 2^halvings pixels; it judges those and larger ones.
 
     Args:
         source_channels: channels of the source, which is not looked at: there are no pairs.
@@ -262,6 +261,7 @@ class DomainCritic(nn.Module):
         width: channels at the full size, as in :class:`StarGan2`.
         max_width: the most channels.
         halvings: log2 of the size, less 2, in the paper.
+        whole: whether the paper's 4x4 convolution stands before the mean, for pictures of 4 * 2^halvings pixels a side or more.
         conditions: ``label``: number of domains; a ``style`` is not looked at, as published.
         conditioning: only ``projection``: the label's shares project the logits.
 
@@ -279,6 +279,7 @@ class DomainCritic(nn.Module):
         width: PositiveInt = 64,
         max_width: PositiveInt = 512,
         halvings: Annotated[int, Field(ge=1, le=10)] = 6,
+        whole: bool = False,
         conditions: Widths | None = None,
         conditioning: Conditioning = "projection",
     ) -> None:
@@ -289,6 +290,7 @@ class DomainCritic(nn.Module):
             "width": width,
             "max_width": max_width,
             "halvings": halvings,
+            "whole": whole,
             "conditions": dict(conditions or {}),
             "conditioning": conditioning,
         }
@@ -299,10 +301,11 @@ class DomainCritic(nn.Module):
                 why="the label chooses among its logits, one for every domain",
                 fix="--set critic.options.conditioning=projection",
             )
-        self.min_size = 2**halvings
+        self.min_size = 2**halvings * (END if whole else 1)
         widths = _widths(width, halvings=halvings, most=max_width)
         self.stages = nn.ModuleList(_trunk(target_channels, widths))
-        self.head = nn.Sequential(nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], self.domains))
+        last = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], self.domains)
+        self.head = nn.Sequential(*_end(widths[-1], whole=whole), *last)
 
     def forward(self, source: Pictures, candidate: Pictures, condition: Condition | None = None) -> Judgement:
         """Judge candidates as pictures of their domains.
@@ -384,6 +387,12 @@ def _connected(hidden: int) -> list[nn.Module]:
 def _trunk(channels: int, widths: list[int]) -> list[nn.Module]:
     """The layers that E and D share in kind."""
     return [nn.Conv2d(channels, widths[0], 3, padding=1), *_lowering(widths, norm=lambda _: nn.Identity())]
+
+
+def _end(width: int, *, whole: bool) -> list[nn.Module]:
+    """What follows the trunk of either before the mean over all places."""
+    seeing = [nn.Conv2d(width, width, END), nn.LeakyReLU(0.2)] if whole else []
+    return [nn.LeakyReLU(0.2), *seeing]
 
 
 def _lowering(widths: list[int], *, norm: Callable[[int], nn.Module]) -> list[Lowering]:

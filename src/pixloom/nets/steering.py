@@ -413,6 +413,8 @@ class Reading(nn.Module):
         steering: of the critic.
         conditioning: how it takes conditions in.
         features: channels of its last features.
+        whole: rows and columns of the last features, which a classifier sees place by place (Choi et al., "StarGAN", CVPR 2018, section
+            7.2); of larger ones the mean of its guesses is taken. None: it sees the mean of the features, whatever their size.
 
     Raises:
         ConfigError: a classifier without anything that it could guess.
@@ -420,8 +422,9 @@ class Reading(nn.Module):
 
     is_light: ClassVar[bool] = True
 
-    def __init__(self, steering: Steering, *, conditioning: Conditioning, features: int) -> None:
+    def __init__(self, steering: Steering, *, conditioning: Conditioning, features: int, whole: int | None = None) -> None:
         super().__init__()
+        self.whole = whole
         self.guesses = nn.ModuleDict()
         if conditioning == "classifier":
             if not steering.conditions.keys() & set(GUESSED):
@@ -430,10 +433,9 @@ class Reading(nn.Module):
                     why=f"it reads {' and '.join(GUESSED)} off a picture, and neither is a condition here",
                     fix="--set critic.options.conditioning=projection",
                 )
-            widths = {kind: steering.conditions[kind] for kind in GUESSED if kind in steering.conditions}
-            self.guesses.update(
-                {kind: nn.Linear(features, width // 2 if kind == "attributes" else width) for kind, width in widths.items()}
-            )
+            for kind in (kind for kind in GUESSED if kind in steering.conditions):
+                count = steering.conditions[kind] // (2 if kind == "attributes" else 1)
+                self.guesses[kind] = nn.Linear(features, count) if whole is None else nn.Conv2d(features, count, whole, bias=False)
         read = [kind for kind in steering.conditions if kind not in self.guesses and kind not in SPATIAL]
         self.project = nn.Linear(steering.modulation_width, features, bias=False) if steering.modulation_width and read else None
 
@@ -445,7 +447,9 @@ class Reading(nn.Module):
         if self.project is not None:
             agreement = (self.project(modulation) * mean).sum(1)
             logits = logits + agreement.view(-1, *[1] * (logits.ndim - 1))
-        return logits, {kind: guess(mean) for kind, guess in self.guesses.items()}
+        if self.whole is None:
+            return logits, {kind: guess(mean) for kind, guess in self.guesses.items()}
+        return logits, {kind: guess(features).mean((2, 3)) for kind, guess in self.guesses.items()}
 
 
 def _or_drawn(code: Tensor, noise: Tensor) -> Tensor:
