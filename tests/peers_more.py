@@ -329,6 +329,14 @@ def peer_stargan_critic_state(names: int, *, width: int, layers: int, side: int)
     return draw.state
 
 
+def peer_stargan_critic(state: State, candidate: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits of its patches, and those of its classes or attributes."""
+    maps, layers = candidate, sum(name.startswith("main.") and name.endswith(".weight") for name in state)
+    for layer in range(layers):
+        maps = F.leaky_relu(conv(state, f"main.{2 * layer}", maps, stride=2, padding=1), 0.01)
+    return conv(state, "conv1", maps, padding=1), conv(state, "conv2", maps)[:, :, 0, 0]
+
+
 # --- StarGAN v2 ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -361,17 +369,29 @@ def peer_stargan2_state(domains: int, *, width: int, halvings: int, code: int = 
         mapping.linear(f"shared.{place}", hidden if place else noise, hidden)
         for domain in range(domains):
             mapping.linear(f"unshared.{domain}.{place}", hidden, code if place == 6 else hidden)
-    reading.conv("shared.0", 3, width, 3, bias=True)
-    widths = [min(width << level, 512) for level in range(halvings + 3)]  # from 2^(halvings + 4) pixels to 4
-    for block, (inner, outer) in enumerate(zip(widths[:-1], widths[1:], strict=True), 1):
-        reading.conv(f"shared.{block}.conv1", inner, inner, 3, bias=True)
-        reading.conv(f"shared.{block}.conv2", inner, outer, 3, bias=True)
-        if inner != outer:
-            reading.conv(f"shared.{block}.conv1x1", inner, outer, 1, bias=False)
-    reading.conv(f"shared.{len(widths) + 1}", widths[-1], widths[-1], 4, bias=True)
+    last = _seeing(reading, "shared", width=width, halvings=halvings + 2)  # from 2^(halvings + 4) pixels to 4
     for domain in range(domains):
-        reading.linear(f"unshared.{domain}", widths[-1], code)
+        reading.linear(f"unshared.{domain}", last, code)
     return {"generator": draw.state, "mapping_network": mapping.state, "style_encoder": reading.state}
+
+
+def peer_stargan2_critic_state(domains: int, *, width: int, halvings: int) -> State:
+    draw = Draw(3)
+    draw.conv(f"main.{halvings + 4}", _seeing(draw, "main", width=width, halvings=halvings), domains, 1, bias=True)
+    return draw.state
+
+
+def _seeing(draw: Draw, name: str, *, width: int, halvings: int) -> int:
+    """Blocks without normalisation and a convolution over the whole; the channels after it."""
+    widths = [min(width << level, 512) for level in range(halvings + 1)]
+    draw.conv(f"{name}.0", 3, width, 3, bias=True)
+    for block, (inner, outer) in enumerate(zip(widths[:-1], widths[1:], strict=True), 1):
+        draw.conv(f"{name}.{block}.conv1", inner, inner, 3, bias=True)
+        draw.conv(f"{name}.{block}.conv2", inner, outer, 3, bias=True)
+        if inner != outer:
+            draw.conv(f"{name}.{block}.conv1x1", inner, outer, 1, bias=False)
+    draw.conv(f"{name}.{len(widths) + 1}", widths[-1], widths[-1], 4, bias=True)
+    return widths[-1]
 
 
 def _affine(draw: Draw, name: str, channels: int) -> None:
@@ -397,17 +417,28 @@ def peer_stargan2(parts: dict[str, State], source: Tensor, z: Tensor, domain: in
 
 
 def peer_stargan2_style(state: State, reference: Tensor, domain: int) -> Tensor:
-    """The style encoder: blocks without normalisation, a convolution over the whole, a layer for every domain."""
-    maps, block = conv(state, "shared.0", reference, padding=1), 1
-    while f"shared.{block}.conv1.weight" in state:
-        name = f"shared.{block}"
+    """The style encoder: what sees the whole, and a layer for every domain."""
+    return F.linear(_seen(state, "shared", reference).flatten(1), state[f"unshared.{domain}.weight"], state[f"unshared.{domain}.bias"])
+
+
+def peer_stargan2_critic(state: State, candidate: Tensor) -> Tensor:
+    """A logit for every domain, (batch, domains)."""
+    last = max(int(name.split(".")[1]) for name in state)
+    return conv(state, f"main.{last}", _seen(state, "main", candidate))[:, :, 0, 0]
+
+
+def _seen(state: State, begin: str, pictures: Tensor) -> Tensor:
+    """Through blocks without normalisation and the convolution over the whole, to one place."""
+    maps, block = conv(state, f"{begin}.0", pictures, padding=1), 1
+    while f"{begin}.{block}.conv1.weight" in state:
+        name = f"{begin}.{block}"
         short = conv(state, f"{name}.conv1x1", maps) if f"{name}.conv1x1.weight" in state else maps
         inner = F.avg_pool2d(conv(state, f"{name}.conv1", F.leaky_relu(maps, 0.2), padding=1), 2)
         inner = conv(state, f"{name}.conv2", F.leaky_relu(inner, 0.2), padding=1)
         maps, block = (F.avg_pool2d(short, 2) + inner) / 2**0.5, block + 1
-    whole = F.leaky_relu(conv(state, f"shared.{block + 1}", F.leaky_relu(maps, 0.2)), 0.2)
+    whole = F.leaky_relu(conv(state, f"{begin}.{block + 1}", F.leaky_relu(maps, 0.2)), 0.2)
     assert whole.shape[2:] == (1, 1)
-    return F.linear(whole.flatten(1), state[f"unshared.{domain}.weight"], state[f"unshared.{domain}.bias"])
+    return whole
 
 
 def _instance(state: State, name: str, maps: Tensor) -> Tensor:
@@ -509,19 +540,23 @@ STATES = {
     "spade": peer_spade_state,
     "stargan": peer_stargan_state,
     "stargan2": peer_stargan2_state,
+    "stargan_critic": peer_stargan_critic_state,
+    "stargan2_critic": peer_stargan2_critic_state,
     "bicycle": peer_bicycle_state,
-    "pix2pixhd-critics": peer_scales_state,
-    "spade-critics": peer_scales_state,
-    "bicycle-critics": peer_scales_state,
+    "pix2pixhd_critic": peer_scales_state,
+    "spade_critic": peer_scales_state,
+    "bicycle_critic": peer_scales_state,
 }
 FORWARDS = {
     "enhancer": peer_enhancer,
     "spade": peer_spade,
     "stargan": peer_stargan,
     "stargan2": peer_stargan2,
+    "stargan_critic": peer_stargan_critic,
+    "stargan2_critic": peer_stargan2_critic,
     "bicycle": peer_bicycle,
-    "pix2pixhd-critics": peer_scales,
-    "spade-critics": peer_scales,
-    "bicycle-critics": peer_scales,
+    "pix2pixhd_critic": peer_scales,
+    "spade_critic": peer_scales,
+    "bicycle_critic": peer_scales,
 }
 """By family."""

@@ -313,12 +313,43 @@ def test_what_stargan_is_not(tmp_path):
         taken_in(peers.peer_stargan_state(5, width=2, blocks=1), tmp_path, names=("a", "b"))
     with pytest.raises(ModelError, match="nothing steers it"):
         taken_in(peers.peer_stargan_state(0, width=2, blocks=1), tmp_path)
-    critic = peers.peer_stargan_critic_state(5, width=2, layers=3, side=32)
-    torch.save(critic, tmp_path / "1-D.ckpt")
-    with pytest.raises(ModelError, match=r"(?s)critic beside that.*0\.01"):
-        import_critic(tmp_path / "1-D.ckpt")
-    both = {"G": peers.peer_stargan_state(5, width=2, blocks=1), "D": critic}
+    both = {"G": peers.peer_stargan_state(5, width=2, blocks=1), "D": peers.peer_stargan_critic_state(5, width=2, layers=3, side=32)}
     assert taken_in(both, tmp_path, names=HAIR).part == "G"
+    with pytest.raises(ModelError, match="no generator in this file"):
+        taken_in(both["D"], tmp_path)
+
+
+@pytest.mark.parametrize(("condition", "widths"), [(None, {"attributes": 10}), ("label", {"label": 5})])
+@pytest.mark.parametrize(("layers", "side"), [(1, 16), (3, 48), (6, 128)])
+def test_the_critic_of_stargan(layers, side, condition, widths, tmp_path):
+    state = peers.peer_stargan_critic_state(5, width=2, layers=layers, side=side)
+    torch.save({f"module.{name}": tensor for name, tensor in state.items()}, tmp_path / "1-D.ckpt")
+    critic = import_critic(tmp_path / "1-D.ckpt", settings={"condition": condition} if condition else None)
+    assert (critic.options["size"], critic.options["layers"], critic.options["conditions"]) == (side, layers, widths)
+    candidate = drawn(2, 3, side, side)
+    logits, guesses = peers.peer_stargan_critic(state, candidate)
+    judged = critic(candidate, candidate)
+    assert alike(judged.logits[0], logits)
+    assert alike(judged.guesses[condition or "attributes"], guesses)
+
+
+def test_what_can_be_said_of_the_critic_of_stargan(tmp_path):
+    state = peers.peer_stargan_critic_state(5, width=2, layers=2, side=16)
+    torch.save(state, tmp_path / "1-D.ckpt")
+    for said, message in (
+        ({"condition": "text"}, "'condition' cannot be 'text'"),
+        ({"size": 64}, "'size' is nothing that can be said of a critic"),
+        ({"classes": 3}, "'classes' would have no effect"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            import_critic(tmp_path / "1-D.ckpt", settings=said)
+    for change, message in (
+        ({"main.5.weight": torch.zeros(2, 2, 4, 4)}, "belong to no layer"),
+        ({"conv2.weight": torch.zeros(5)}, "not whole"),
+    ):
+        torch.save(state | change, tmp_path / "2-D.ckpt")
+        with pytest.raises(ModelError, match=message):
+            import_critic(tmp_path / "2-D.ckpt")
 
 
 # --- StarGAN v2 ------------------------------------------------------------------------------------------------------------------------
@@ -386,6 +417,24 @@ def test_what_stargan2_is_not(tmp_path):
     del parts["generator"]["decode.1.norm2.fc.bias"]
     with pytest.raises(ModelError, match="are not those of the network"):
         taken_in(parts, tmp_path, names=("a", "b"))
+
+
+@pytest.mark.parametrize("halvings", [1, 3])
+def test_the_critic_of_stargan2(halvings, tmp_path):
+    parts = peers.peer_stargan2_state(3, width=4, halvings=1)
+    state = peers.peer_stargan2_critic_state(3, width=4, halvings=halvings)
+    torch.save({**parts, "discriminator": state}, tmp_path / "100000_nets.ckpt")
+    critic, candidate = import_critic(tmp_path / "100000_nets.ckpt"), drawn(2, 3, 4 << halvings, 4 << halvings)
+    wanted = peers.peer_stargan2_critic(state, candidate)
+    assert wanted.std() > 0.02
+    for domain in range(3):
+        label = torch.eye(3)[domain].expand(2, -1)
+        assert alike(critic(candidate, candidate, {"label": label}).logits[0], wanted[:, domain : domain + 1])
+    assert taken_in({**parts, "discriminator": state}, tmp_path, names=("a", "b", "c")).family == "stargan2"
+    del state[f"main.{halvings + 4}.weight"]
+    torch.save(state, tmp_path / "cut.ckpt")
+    with pytest.raises(ModelError, match=r"(?s)the critic of StarGAN v2, but is not whole.*main"):
+        import_critic(tmp_path / "cut.ckpt")
 
 
 # --- BicycleGAN ------------------------------------------------------------------------------------------------------------------------

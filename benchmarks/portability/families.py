@@ -117,6 +117,11 @@ CASES = (
          lambda s, x, z: peers_more.peer_stargan2(
              s, x, z, 0, style=peers_more.peer_stargan2_style(s["style_encoder"], reference(x.dtype), 0)),
          said={"names": ("cat", "dog", "wild")}, given={"label": FIRST, "style": torch.empty(0)}, noise=16),
+    Case("StarGAN, critic for 5 attributes at 128 px",
+         lambda: peers_more.peer_stargan_critic_state(5, width=64, layers=6, side=128),
+         lambda s, x, z: peers_more.peer_stargan_critic(s, x[:, 3:])[0], source=(1, 6, 128, 128), critic=True),
+    Case("StarGAN v2, critic for 3 domains at 256 px", lambda: peers_more.peer_stargan2_critic_state(3, width=64, halvings=6),
+         lambda s, x, z: peers_more.peer_stargan2_critic(s, x[:, 3:])[:, :1], source=(2, 6, 256, 256), given={"label": FIRST}, critic=True),
     Case("BicycleGAN, noise at every level", lambda: peers_more.peer_bicycle_state(3, 3, depth=8, width=64, norm="batch", noise=8),
          lambda s, x, z: peers_more.peer_bicycle(s, x, z, depth=8, norm="batch"), noise=8),
     Case("ESRGAN, RRDB-23, x4", lambda: peers_sr.peer_esrgan_state(blocks=23, width=64, growth=32),
@@ -184,7 +189,8 @@ def judged(case: Case, state: Any, network: torch.nn.Module, source: Tensor) -> 
     set_inference(network, statistics="image", dropout=False)
     candidate = drawn(case.source[0], 3, *case.source[2:], seed=2).to(source)
     wanted = case.wanted(state, torch.cat([source, candidate], 1), None)
-    logits = network(ours(case, source), candidate).logits
+    given = {name: value.to(source) for name, value in case.given.items()}
+    logits = network(ours(case, source), candidate, given or None).logits
     return max(float((one - other).abs().max()) for one, other in zip(logits, wanted, strict=True)), float(wanted[0].std())
 
 

@@ -5,7 +5,7 @@ Nothing in a file is executed, and nothing is guessed: what names and shapes lea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -46,11 +46,13 @@ FAMILIES: dict[str, Family] = {
     "spade": Family("the generator of SPADE", spade.generator),
     "stargan": Family("the generator of StarGAN", stargan.generator),
     "stargan2": Family("generator and mapping network of StarGAN v2", stargan2.networks, joined=True),
+    "stargan_critic": Family("the critic of StarGAN", stargan.critic),
+    "stargan2_critic": Family("the critic of StarGAN v2", stargan2.critic),
     "bicycle": Family("the generator of BicycleGAN", bicycle.generator),
     "patch": Family("the PatchGAN critic of pytorch-CycleGAN-and-pix2pix and CUT", junyanz.patch_critic),
-    "pix2pixhd-critics": Family("the critics of pix2pixHD", multiscale.pix2pixhd),
-    "spade-critics": Family("the critics of SPADE", multiscale.spade),
-    "bicycle-critics": Family("the critics of BicycleGAN", multiscale.bicycle),
+    "pix2pixhd_critic": Family("the critics of pix2pixHD", multiscale.pix2pixhd),
+    "spade_critic": Family("the critics of SPADE", multiscale.spade),
+    "bicycle_critic": Family("the critics of BicycleGAN", multiscale.bicycle),
     "pixel": Family("the 1x1 critic of pytorch-CycleGAN-and-pix2pix", junyanz.pixel_critic),
     "esrgan": Family("the generator of ESRGAN and Real-ESRGAN", superresolution.esrgan),
     "compact": Family("the compact generator of Real-ESRGAN", superresolution.compact),
@@ -131,9 +133,7 @@ def import_model(
     if target.exists() and not overwrite:
         raise OutputError("there is something here already", where=target, fix="choose another --out, or replace it with --overwrite")
     path, back = _of_folder(place) if place.is_dir() else (place, None)
-    for key in settings or {}:
-        if key not in SETTINGS and not key.startswith("task.options."):
-            raise ConfigError(f"'{key}' is nothing that can be said of a model that is imported", fix=nearest(key, SETTINGS))
+    _check_sayable((key for key in settings or {} if not key.startswith("task.options.")), SETTINGS, of="a model")
     said = dict(settings or {})
     generator, found, where = _network(path, role="generator", family=family, part=part, settings=said, names=names)
     description, notes = _described(found, path, family=where[0], settings=said, names=names)
@@ -190,9 +190,24 @@ def import_critic(
     settings: Mapping[str, Any] | None = None,
     names: tuple[str, ...] = (),
 ) -> nn.Module:
-    """A critic from a file of weights of another program; the arguments and errors are those of :func:`import_model`."""
+    """A critic from a file of weights of another program.
+
+    Arguments and errors are those of :func:`import_model`; of the settings, ``task.name`` and some of :data:`ASKED` are about critics.
+    """
+    _check_sayable(settings or {}, ("task.name", *ASKED), of="a critic")
     network, *_ = _network(Path(file).expanduser(), role="critic", family=family, part=part, settings=settings, names=names)
     return network.train()
+
+
+def _check_sayable(keys: Iterable[str], known: tuple[str, ...], *, of: str) -> None:
+    """That settings are among those that are known.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for key in keys:
+        if key not in known:
+            raise ConfigError(f"'{key}' is nothing that can be said of {of} that is imported", fix=nearest(key, known))
 
 
 def _network(

@@ -1,4 +1,5 @@
-"""StarGAN (Choi et al., 2018): one generator for several attributes at once, or one class of several, given as planes beside the picture.
+"""StarGAN (Choi et al., 2018): one generator for several attributes at once, or one class of several, given as planes beside the picture;
+and its critic, which reads them off pictures.
 
 Its instance norms have weights, and by mistake statistics that its program never uses: batch norm by each picture's own statistics is
 exactly that. No convolution has a bias; our last one gets zeros.
@@ -24,13 +25,7 @@ STEPWISE = "what is not stated counts as not so, as in its program: state every 
 
 
 def generator(state: State) -> Found | None:
-    """The generator, for any number of blocks and halvings; its critic is refused."""
-    if "conv1.weight" in state and "conv2.weight" in state and "main.0.weight" in state and "main.2.weight" in state:
-        raise ModelError(
-            "it is the critic beside that, for which there is no network here",
-            why="its slopes are 0.01, and its classifier is a convolution over the whole of a picture of one size",
-            fix="give the file of the generator, NUMBER-G.ckpt",
-        )
+    """The generator, for any number of blocks and halvings."""
     numbers = sorted({int(match[1]) for name in state if (match := re.match(r"main\.(\d+)\.main\.0\.weight$", name))})
     if not numbers or "main.0.weight" not in state or state["main.0.weight"].shape[2:] != (7, 7):
         return None
@@ -76,12 +71,48 @@ def layers(halvings: int, blocks: int) -> Pairs:
     yield f"decoder.{3 * halvings + 1}", f"main.{first + 3 * halvings}"
 
 
+def critic(state: State) -> Found | None:
+    """The critic, for pictures of the size that its classifier sees the whole of."""
+    numbers = sorted(int(match[1]) for name in state if (match := re.fullmatch(r"main\.(\d+)\.weight", name)))
+    if not numbers or "conv1.weight" not in state or "conv2.weight" not in state:
+        return None
+    names, _, side, _ = state["conv2.weight"].shape
+    target, width = channels(state["main.0.weight"])
+    count = len(numbers)
+    options: dict[str, Any] = {
+        **{"source_channels": 0, "target_channels": target, "size": side * 2**count, "layers": count, "width": width}
+    }
+    found = Found("stargan", options, state, role="critic", asks=("condition",))
+    return replace(found, settle=lambda said: _classifying(found, said, width=names))
+
+
+def critic_layers(count: int, kind: str) -> Pairs:
+    """(our layer, theirs): of so many halvings, and a classifier of this kind of condition."""
+    yield from ((f"stages.{layer}.0", f"main.{2 * layer}") for layer in range(count))
+    yield "head", "conv1"
+    yield f"reading.guesses.{kind}", "conv2"
+
+
+def _classifying(found: Found, said: Said, *, width: int) -> Found:
+    """Guessing attributes, or a label."""
+    kind = _kind(said)
+    conditions = {kind: 2 * width if kind == "attributes" else width}
+    tensors = renamed(found.state, critic_layers(found.options["layers"], kind))
+    return replace(found, options={**found.options, "conditions": conditions}, state=tensors)
+
+
+def _kind(said: Said) -> str:
+    """Which condition it is about."""
+    kind: str = said.choice("condition", ("attributes", "label"), default="attributes")
+    return kind
+
+
 def _settled(found: Found, said: Said, *, width: int) -> Found:
     """Steered by attributes, or by a label.
 
     An attribute is two numbers here, v in [-1, 1] and s, 1 where it is stated: its plane of 1 and 0 is (v + s) / 2.
     """
-    if said.choice("condition", ("attributes", "label"), default="attributes") == "label":
+    if _kind(said) == "label":
         return replace(found, options={**found.options, "conditions": {"label": width}}, conditions={"label": {}})
     weight = found.state["encoder.1.weight"]
     halves = weight[:, PICTURE:] / 2

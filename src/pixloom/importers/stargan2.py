@@ -1,4 +1,6 @@
-"""StarGAN v2 (Choi et al., 2020): generator G, mapping network F and style encoder E, networks of one file, which make one of ours."""
+"""StarGAN v2 (Choi et al., 2020): generator G, mapping network F and style encoder E, networks of one file, which make one of ours; and the
+critic D of that file.
+"""
 
 from __future__ import annotations
 
@@ -80,9 +82,36 @@ def layers(levels: int, domains: int) -> Pairs:
     for domain in range(domains):
         yield from ((f"mapping.heads.{domain}.{place}", f"mapping_network.unshared.{domain}.{place}") for place in (0, 2, 4, 6))
     yield "style.heads", "style_encoder.unshared"
-    for block in range(_MOST_BLOCKS):  # the first and the last two are single layers
-        yield f"style.stages.{block}", f"style_encoder.shared.{block}"
-        yield from _block(f"style.stages.{block}", f"style_encoder.shared.{block}", places=(0, 2, 4, 6), shortcut=0, norm="", their_norm="")
+    yield from _trunk("style.stages", "style_encoder.shared", _MOST_BLOCKS)
+
+
+def critic(state: State) -> Found | None:
+    """D, with the 4x4 convolution at its end."""
+    if "main.0.weight" not in state or "main.1.conv1.weight" not in state:
+        return None
+    halvings = len({name.split(".")[1] for name in state if ".conv1." in name})
+    width, channels = state["main.0.weight"].shape[:2]
+    last = f"main.{halvings + 4}.weight"
+    options: dict[str, Any] = {
+        **{"source_channels": 0, "target_channels": channels, "width": width, "max_width": MOST_WIDTH, "halvings": halvings},
+        **{"whole": True, "conditions": {"label": state[last].shape[0]}},
+    }
+    flat = {**state, last: state[last].flatten(1)}  # a 1x1 convolution of one place
+    return Found("domains", options, renamed(flat, critic_layers(halvings)), role="critic")
+
+
+def critic_layers(halvings: int) -> Pairs:
+    """(our layer, theirs) of D."""
+    yield from _trunk("stages", "main", halvings + 1)
+    yield "head.1", f"main.{halvings + 2}"
+    yield "head.5", f"main.{halvings + 4}"
+
+
+def _trunk(ours: str, theirs: str, count: int) -> Pairs:
+    """(our layer, theirs) of what E and D share in kind: blocks of layers, or single ones."""
+    for block in range(count):
+        yield f"{ours}.{block}", f"{theirs}.{block}"
+        yield from _block(f"{ours}.{block}", f"{theirs}.{block}", places=(0, 2, 4, 6), shortcut=0, norm="", their_norm="")
 
 
 def _one_head(state: State, domains: int) -> State:
