@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,7 @@ def import_model(
     _check_sayable((key for key in settings or {} if not key.startswith("task.options.")), SETTINGS, of="a model")
     said = dict(settings or {})
     generator, found, where = _network(path, role="generator", family=family, part=part, settings=said, names=names)
+    _check_idle(said, found, family=where[0])
     description, notes = _described(found, path, family=where[0], settings=said, names=names)
     judge, judged_by, more = _judge_of(path, critic, settings=said, names=names)
     returning, judge_back = None, None
@@ -171,7 +172,7 @@ def _judge_of(
         if critic is not None:
             raise
         return None, None, (f"the critic in {place.name} does not come along: {error.what}{f' ({error.why})' if error.why else ''}",)
-    return Judge(describe_generator(found.name, network), network.state_dict()), family, ()
+    return Judge(describe_generator(found.name, network), network.state_dict()), family, found.notes
 
 
 def _holds_critic(path: Path) -> bool:
@@ -195,8 +196,19 @@ def import_critic(
     Arguments and errors are those of :func:`import_model`; of the settings, ``task.name`` and some of :data:`ASKED` are about critics.
     """
     _check_sayable(settings or {}, ("task.name", *ASKED), of="a critic")
-    network, *_ = _network(Path(file).expanduser(), role="critic", family=family, part=part, settings=settings, names=names)
+    network, found, (name, _) = _network(Path(file).expanduser(), role="critic", family=family, part=part, settings=settings, names=names)
+    _check_idle(settings or {}, found, family=name)
     return network.train()
+
+
+def _check_idle(settings: Mapping[str, Any], found: Found, *, family: str) -> None:
+    """That all that is asked of some networks only is about this one.
+
+    Raises:
+        ConfigError: something is not.
+    """
+    if idle := [setting for setting in settings if setting in ASKED and setting not in found.asks]:
+        raise ConfigError(f"'{idle[0]}' would have no effect", why=f"it is not about {FAMILIES[family].title}", fix="leave it out")
 
 
 def _check_sayable(keys: Iterable[str], known: tuple[str, ...], *, of: str) -> None:
@@ -244,8 +256,6 @@ def _network(
         words = ", ".join(f"{name} in '{key}'" if key else name for name, key, _ in found)
         raise ModelError("there is more than one network in this file", where=path, why=words, fix="choose with --part KEY, or --as FAMILY")
     ((name, key, one),) = found
-    if role == "generator" and (idle := [setting for setting in settings or {} if setting in ASKED and setting not in one.asks]):
-        raise ConfigError(f"'{idle[0]}' would have no effect", why=f"it is not about {FAMILIES[name].title}", fix="leave it out")
     one = _settled(one, path, settings=settings or {}, names=names)
     return _loaded(one, where=path), one, (name, key)
 
@@ -270,7 +280,8 @@ def _settled(found: Found, path: Path, *, settings: Mapping[str, Any], names: tu
     if found.settle is None:
         return found
     try:
-        return found.settle(Said({**read_options(path).settings, **settings}, names, partial(encoder_beside, path)))
+        settled = found.settle(Said({**read_options(path).settings, **settings}, names, partial(encoder_beside, path)))
+        return replace(settled, asks=found.asks)
     except ModelError as error:
         raise ModelError(error.what, where=error.where or path, why=error.why, fix=error.fix) from error
 
