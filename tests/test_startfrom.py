@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import peers_more
 from pixloom.config import override
 from pixloom.errors import ModelError
 from pixloom.importers import import_model
+from pixloom.nets.team import acting
 from pixloom.training.api import resume, train
 from pixloom.training.engine import Engine
 from pixloom.training.history import read
+from pixloom.training.learner import Learner
 from pixloom.training.plan import make_plan
 from pixloom.training.preflight import checked
+from pixloom.training.startfrom import begin_with
 from pixloom.training.state import list_checkpoints
 from tiny import NARROW, tiny_config, write_pairs
 
@@ -183,12 +188,66 @@ def test_both_directions_of_an_imported_cyclegan_are_gone_on_with(tmp_path):
         torch.save(critic, names / f"latest_net_D_{direction}.pth")
     found = import_model(names, out=tmp_path / "imported", settings={"size": 16})
     assert found.critic == "patch"
-    settings = {"training.from_model": str(found.folder), "compute.device": "cpu", **STILL}
+    settings = {"training.from_model": str(found.folder), "compute.device": "cpu"}
     plan = make_plan(str(tmp_path / "unpaired"), task="stylize", recipe_name="cyclegan", images=2, settings=settings)
-    train(plan.config, out=tmp_path / "run", quiet=True)
-    state = load_file(list_checkpoints(tmp_path / "run" / "checkpoints")[-1] / "state.safetensors")
+    begun, word = begun_with(plan)
+    assert "both generators and the critics of" in word
     for folder, ours in ((found.folder, "there"), (found.folder / "back", "back")):
-        for file, network in (("model", "generator"), ("critic", "critic")):
-            before = load_file(folder / f"{file}.safetensors")
-            assert all(torch.allclose(before[name], state[f"{network}/{ours}.{name}"], atol=1e-6) for name in before)
-    assert "both generators and the critics of" in began(tmp_path / "run")
+        for file, network in (("model", begun.generator), ("critic", begun.critic)):
+            before, own = load_file(folder / f"{file}.safetensors"), network[ours].state_dict()
+            assert all(torch.equal(before[name], own[name]) for name in before)
+
+
+def begun_with(plan):
+    """A learner that has taken a model's weights, and what was said of it."""
+    begun = Learner(plan.config, channels=plan.network_channels, engine=Engine(plan.config))
+    return begun, begin_with(begun, plan.config.training.from_model)
+
+
+def labelled(folder):
+    """Label maps of four grey values, and pictures."""
+    rng = np.random.default_rng(0)
+    for name, channels, most in (("A", 1, 4), ("B", 3, 256)):
+        (folder / name).mkdir(parents=True)
+        for number in range(6):
+            tiles = np.kron(rng.integers(0, most, (8, 8, channels)), np.ones((8, 8, 1))).astype(np.uint8)
+            Image.fromarray(tiles[..., 0] if channels == 1 else tiles).save(folder / name / f"{number}.png")
+    return folder
+
+
+def classes(folder):
+    """Two folders of pictures."""
+    for name, colour in (("a", "red"), ("b", "blue")):
+        (folder / "train" / name).mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (64, 64), colour).save(folder / "train" / name / f"{number}.png")
+    return folder
+
+
+def spade_files():
+    shape = {"program": "spade", "scales": 2, "layers": 2, "width": 4, "norm": "instance", "spectral": True}
+    return {"latest_net_G.pth": peers_more.peer_spade_state(4, width=2), "latest_net_D.pth": peers_more.peer_scales_state(7, **shape)}
+
+
+def stargan2_files():
+    critic = peers_more.peer_stargan2_critic_state(2, width=4, halvings=4)
+    return {"1_nets.ckpt": {**peers_more.peer_stargan2_state(2, width=4, halvings=2), "discriminator": critic}}
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "recipe", "given"),
+    [
+        (spade_files, labelled, "spade", {"settings": {"size": 64, "classes": 4}}),
+        (stargan2_files, classes, "starganv2", {"settings": {"size": 64}, "names": ("a", "b")}),
+    ],
+)
+def test_critics_of_other_programs_are_gone_on_with_by_their_recipes(files, data, recipe, given, tmp_path):
+    for name, state in files().items():
+        torch.save(state, tmp_path / name)
+    found = import_model(tmp_path / next(iter(files())), out=tmp_path / "imported", **given)
+    settings = {"training.from_model": str(found.folder), "compute.device": "cpu", "losses.perceptual_weight": 0.0}
+    plan = make_plan(str(data(tmp_path / "data")), recipe_name=recipe, images=8, settings=settings)
+    begun, word = begun_with(plan)
+    assert "generator and the critic of" in word
+    kept, own = load_file(found.folder / "critic.safetensors"), acting(begun.critic).state_dict()
+    assert all(torch.equal(kept[name], own[name]) for name in kept)

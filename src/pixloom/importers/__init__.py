@@ -137,12 +137,12 @@ def import_model(
     said = dict(settings or {})
     generator, found, where = _network(path, role="generator", family=family, part=part, settings=said, names=names)
     _check_idle(said, found, family=where[0])
-    description, notes = _described(found, path, family=where[0], settings=said, names=names)
+    description, notes = _described(found, path, network=generator, family=where[0], settings=said, names=names)
     judge, judged_by, more = _judge_of(path, critic, settings=said, names=names)
     returning, judge_back = None, None
     if back is not None:
         other, found_back, _ = _network(back, role="generator", family=family, part=part)
-        about, _ = _described(found_back, back, family=where[0], settings={"task.direction": "BtoA"}, names=names)
+        about, _ = _described(found_back, back, network=other, family=where[0], settings={"task.direction": "BtoA"}, names=names)
         returning = other, about
         judge_back, *_ = _judge_of(back, None, settings=said, names=names)
     save_model(target, generator=generator, description=description, back=returning, judges=(judge, judge_back))
@@ -327,12 +327,12 @@ def _loaded(found: Found, *, where: Path) -> nn.Module:
 
 
 def _described(
-    found: Found, path: Path, *, family: str, settings: dict[str, Any], names: tuple[str, ...]
+    found: Found, path: Path, *, network: nn.Module, family: str, settings: dict[str, Any], names: tuple[str, ...]
 ) -> tuple[ModelDescription, tuple[str, ...]]:
     """The description of a model, from the network, the peer's options beside it, and what people said."""
     beside = read_options(path)
     said = {**beside.settings, **settings}
-    options = dict(found.options)
+    options = describe_generator(found.name, network).options  # every one, that later defaults may be others
     if "generator.options.dropout" in settings and found.name != "unet":
         raise ConfigError("generator.options.dropout would have no effect", why="the names of the tensors tell", fix="leave it out")
     if "generator.options.dropout" in said and found.name == "unet":
