@@ -19,7 +19,7 @@ FORMATS_HEAD = """
 
 256 px, three channels in and out, random weights, compared on real photographs. *Differs by* is the largest difference of a value in
 [-1, 1] from torch's; *faster* is torch's time of a picture over that of the format, median of turns in one process. The machine did other
-things as well, so times of different rows say nothing of each other, and *faster* is a rough figure. SPADE was not run in other formats.
+things as well, so times of different rows say nothing of each other, and *faster* is a rough figure.
 
 | generator | format | runtime | differs by | PSNR in dB | MiB | ms | faster |
 | --- | --- | --- | --- | --- | --- | --- | --- |

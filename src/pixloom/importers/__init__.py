@@ -25,7 +25,7 @@ from pixloom.importers.options import read_options
 from pixloom.importers.recognition import FAMILIES, holds_critic, network_in
 from pixloom.modelfile import DESCRIPTION, Judge, ModelDescription, describe_generator, description_tree, parse_description, save_model
 
-__all__ = ["FAMILIES", "Imported", "import_critic", "import_model", "build"]
+__all__ = ["FAMILIES", "Imported", "import_critic", "import_model"]
 
 ASKED = (
     *("classes", "edges", "condition"),
