@@ -95,6 +95,9 @@ def held(gamma: float) -> tuple[str, ...]:
 FREE = ("losses.r1_gamma=0", "losses.r2_gamma=0", "losses.slopes=exact", "losses.slope_share=1")
 """No penalties."""
 
+CONTENTS = {f"L1 x {weight}": Arm("auto", (f"losses.pixel_weight={weight}",)) for weight in (20, 50, 100)}
+"""How much the content term weighs against the adversarial one."""
+
 PENALTIES = {
     "none": Arm("auto", FREE),
     "none, not augmented": Arm("auto", (*FREE, "losses.augment=0")),
@@ -159,6 +162,7 @@ RACES = {
         for count in (25, 50, 100, 200, 400)
     },
     "penalties-64": Race("label map to facade, by the strength of R1 and R2", "facades-300", FACADES, 64, 10.0, PENALTIES, looks=5),
+    "contents-64": Race("grey to colour, by the weight of L1", "bsds500", ("--task", "colorize"), 64, 4.0, CONTENTS),
     "aids-50": Race("label map to facade from 50 pairs, with what is said to help", "facades-50", FACADES, 64, 2.0, AIDS),
     "sizes-128": Race("label map to facade in 3 minutes, by networks of four sizes", "facades-300", FACADES, 128, 3.0, SIZES),
     "shift-camera": Race(
