@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.quality.faults import FAULTS, tally
+from benchmarks.quality.faults import FAULTS, section, tally
 from benchmarks.quality.races import RACES
 from benchmarks.quality.reading import write_page
 from benchmarks.quality.running import Entry
@@ -62,6 +62,12 @@ def test_the_tally_counts_what_was_seen_and_mended(tmp_path):
     assert found.seen == {"frozen critic": [True], "shuffled pairs": [False]}
     assert found.shares["frozen critic"] == [pytest.approx(1.05)]
     assert found.healthy == [[]]
+    rung = {"alarms": [{"alarm": "the critic wins", "images": 160}]}
+    text = section(tmp_path, {"stable-facades": [rung, {"alarms": []}]})
+    assert "Seen: 1 of 2; brought back to within 10 % of the healthy run of the same seed: 1 of 1." in text
+    assert "Healthy runs that rang an alarm: 1 of 3 (the critic wins)." in text
+    assert "| frozen critic | 1 | 1 | 1.05 |" in text
+    assert "| shuffled pairs | 1 | 0 | – |" in text
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,3 +165,30 @@ def tally(results: Path) -> Tally:
         if "autopilot" in record and healthy.get(record["seed"]):
             found.shares.setdefault(record["fault"], []).append(figure / healthy[record["seed"]] if figure else float("inf"))
     return found
+
+
+def section(results: Path, healthy: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """A table of the faults, and how often healthy runs rang.
+
+    Args:
+        results: the folder of the records.
+        healthy: records of runs with nothing wrong, by race.
+    """
+    found = tally(results)
+    if not found.seen:
+        return ""
+    lines = ["| fault | runs | seen | LPIPS after the autopilot over that of the healthy run |", "| --- | --- | --- | --- |"]
+    for fault, seen in found.seen.items():
+        shares = ", ".join(f"{share:.2f}" for share in found.shares.get(fault, [])) or "–"
+        lines.append(f"| {fault} | {len(seen)} | {sum(seen)} | {shares} |")
+    runs = [*found.healthy, *([alarm["alarm"] for alarm in record["alarms"]] for records in healthy.values() for record in records)]
+    rung = [alarms for alarms in runs if alarms]
+    every = [seen for row in found.seen.values() for seen in row]
+    shares = [share for row in found.shares.values() for share in row]
+    words = (
+        f"Facades at 64 px, {2 * STEPS:,} images ({STEPS} steps of `auto`), a fault put in on purpose, watched, and again with "
+        f"`--autopilot` where a setting can mend it. Seen: {sum(every)} of {len(every)}; brought back to within 10 % of the healthy run of the same seed: "
+        f"{sum(share <= 1.1 for share in shares)} of {len(shares)}. Healthy runs that rang an alarm: {len(rung)} of {len(runs)}"
+        + (f" ({', '.join(sorted({alarm for alarms in rung for alarm in alarms}))})." if rung else ".")
+    )
+    return "\n\n".join(["## Faults", words, "\n".join(lines)]) + "\n"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.quality import faults
 from benchmarks.quality.races import RACES
 
 Record = Mapping[str, Any]
@@ -38,6 +39,8 @@ where no other is named. None of this was run on a GPU.
 def write_page(results: Path, page: Path) -> Path:
     """The page of all races that are recorded."""
     sections = [section(name, records) for name in RACES if (records := load(results, name))]
+    stable = {name: row["auto"] for name in RACES if name.startswith("stable-") and "auto" in (row := load(results, name))}
+    sections.append(faults.section(results, stable))
     page.write_text("\n".join([HEAD, *sections]), encoding="utf-8")
     return page
 
