@@ -187,7 +187,8 @@ def section(results: Path, healthy: Mapping[str, Sequence[Mapping[str, Any]]]) -
     shares = [share for row in found.shares.values() for share in row]
     words = (
         f"Facades at 64 px, {2 * STEPS:,} images ({STEPS} steps of `auto`), a fault put in on purpose, watched, and again with "
-        f"`--autopilot` where a setting can mend it. Seen: {sum(every)} of {len(every)}; brought back to within 10 % of the healthy run of the same seed: "
+        f"`--autopilot` where a setting can mend it. Seen: {sum(every)} of {len(every)}; "
+        "brought back to within 10 % of the healthy run of the same seed: "
         f"{sum(share <= 1.1 for share in shares)} of {len(shares)}. Healthy runs that rang an alarm: {len(rung)} of {len(runs)}"
         + (f" ({', '.join(sorted({alarm for alarms in rung for alarm in alarms}))})." if rung else ".")
     )
