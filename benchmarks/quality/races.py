@@ -98,12 +98,8 @@ FREE = ("losses.r1_gamma=0", "losses.r2_gamma=0", "losses.slopes=exact", "losses
 CONTENTS = {f"L1 x {weight}": Arm("auto", (f"losses.pixel_weight={weight}",)) for weight in (20, 50, 100)}
 """How much the content term weighs against the adversarial one."""
 
-COLOURS = {
-    "L1 x 50": Arm("auto", ("losses.pixel_weight=50",)),
-    "augmented twice as often": Arm("auto", ("losses.augment=1",)),
-    "gamma 5": Arm("auto", ("losses.r1_gamma=5", "losses.r2_gamma=5")),
-}
-"""Against colours that are learnt by heart from 200 photographs."""
+HEAVY = {"L1 x 100": CONTENTS["L1 x 100"]}
+"""The content term as heavy as pix2pix has it."""
 
 PENALTIES = {
     "none": Arm("auto", FREE),
@@ -170,7 +166,8 @@ RACES = {
     },
     "penalties-64": Race("label map to facade, by the strength of R1 and R2", "facades-300", FACADES, 64, 10.0, PENALTIES, looks=5),
     "contents-64": Race("grey to colour, by the weight of L1", "bsds500", ("--task", "colorize"), 64, 4.0, CONTENTS),
-    "colours-64": Race("grey to colour, what else helps", "bsds500", ("--task", "colorize"), 64, 10.0, COLOURS, looks=5),
+    "heavy-colours-64": Race("grey to colour with L1 x 100", "bsds500", ("--task", "colorize"), 64, 10.0, HEAVY, looks=5, spoilt=True),
+    "heavy-facades-64": Race("label map to facade with L1 x 100", "facades-300", FACADES, 64, 10.0, HEAVY, looks=5),
     "aids-50": Race("label map to facade from 50 pairs, with what is said to help", "facades-50", FACADES, 64, 2.0, AIDS),
     "sizes-128": Race("label map to facade in 3 minutes, by networks of four sizes", "facades-300", FACADES, 128, 3.0, SIZES),
     "shift-camera": Race(
