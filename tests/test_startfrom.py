@@ -161,7 +161,15 @@ def test_an_imported_critic_is_gone_on_with(pairs, tmp_path):
     assert "generator and the critic of" in began(tmp_path / "run")
     other = make_plan(str(pairs), recipe_name="pix2pix", images=2, settings={**begun, "critic.options": {"layers": 1, "width": 4}})
     train(other.config, out=tmp_path / "other", quiet=True)
-    assert "the critic 'patch' beside it is another than this run's, which begins anew" in began(tmp_path / "other")
+    assert "its critic begins anew: the one beside the model has width=6, this run's width=4" in began(tmp_path / "other")
+    third = make_plan(
+        str(pairs), recipe_name="pix2pix", images=2, settings={**begun, "training.from_model": str(tmp_path / "run"), **STILL}
+    )
+    assert third.config.critic.options["width"] == 6, "the critic of a run goes on with its options, too"
+    assert any("the critic 'patch' of the model goes on" in reason for reason in third.reasons)
+    assert "generator and the critic of" in begun_with(third)[1]
+    auto = make_plan(str(pairs), recipe_name="auto", images=2, settings=begun)
+    assert any("does not go on" in reason and "--recipe pix2pix" in reason for reason in auto.reasons)
     (tmp_path / "imported" / "critic.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelError, match="critic beside the model cannot be read"):
         make_plan(str(pairs), recipe_name="pix2pix", images=2, settings=begun)
@@ -189,7 +197,7 @@ def test_both_directions_of_an_imported_cyclegan_are_gone_on_with(tmp_path):
     found = import_model(names, out=tmp_path / "imported", settings={"size": 16})
     assert found.critic == "patch"
     settings = {"training.from_model": str(found.folder), "compute.device": "cpu"}
-    plan = make_plan(str(tmp_path / "unpaired"), task="stylize", recipe_name="cyclegan", images=2, settings=settings)
+    plan = make_plan(str(tmp_path / "unpaired"), recipe_name="cyclegan", images=2, settings=settings)
     begun, word = begun_with(plan)
     assert "both generators and the critics of" in word
     for folder, ours in ((found.folder, "there"), (found.folder / "back", "back")):

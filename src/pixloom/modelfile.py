@@ -347,7 +347,8 @@ def _what_it_is(description: ModelDescription) -> str:
     to, origin = (description.task.options.get(name) for name in ("to", "origin"))
     at = "that is given them at" if "imported" in description.facts else "trained at"  # what other programs trained at is not known
     way = f"{origin} to {to}" if to and origin else description.task.direction
-    direction = f" ({way})" if way else ""
+    direction = f" ({way})" if way and f"({way})" not in task.summary else ""
+    direction += f", {description.task.options['scale']} times here" if "scale" in description.task.options else ""
     return (
         f"Task: {task.summary}{direction}. Translates pictures of {source} channel(s) into pictures of {target}, of any size, with a\n"
         f"`{description.generator.name}` {at} {description.size} px. Batch norm, where it has any, uses {statistics}; dropout is"

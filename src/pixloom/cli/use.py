@@ -281,14 +281,21 @@ def import_(
     """Take in a model of another program and say what it is."""
     from pixloom.config import parse_settings
     from pixloom.importers import FAMILIES, import_model
+    from pixloom.modelfile import load_judge
+    from pixloom.training.startfrom import recipes_with
 
     said = parse_settings(list(settings))
     found = import_model(file, out=out, critic=critic, family=family, part=part, settings=said, names=tuple(names), overwrite=overwrite)
     options = found.description.generator.options
     where = f" (part '{found.part}')" if found.part else ""
-    typer.echo(f"{FAMILIES[found.family].title}{where}: {options['source_channels']} channels to {options['target_channels']}")
+    classes = found.description.task.options.get("classes")
+    reads = f"{len(classes)} classes" if classes else f"{options['source_channels']} channels"
+    both = ", both ways" if found.back else ""
+    typer.echo(f"{FAMILIES[found.family].title}{where}{both}: {reads} to {options['target_channels']} channels")
     if found.critic is not None:
-        typer.echo(f"with {FAMILIES[found.critic].title}, for pixloom train --from {found.folder}")
+        fit = " or ".join(recipes_with(load_judge(found.folder).network.name))  # type: ignore[union-attr]
+        more = f" --recipe {fit}" if fit else ""
+        typer.echo(f"with {FAMILIES[found.critic].title}, to go on with: pixloom train DATA --from {found.folder}{more}")
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"wrote {found.folder}; use it: pixloom translate {found.folder} PICTURES --out FOLDER")

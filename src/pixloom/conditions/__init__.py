@@ -136,7 +136,7 @@ class Conditions:
         """
         for kind in self.kinds:
             if kind.name not in (*names, *self.optional):
-                raise ConfigError(f"this model needs a {kind.name}", why="it never learnt without one", fix=kind.offer)
+                raise ConfigError(f"this model needs the condition '{kind.name}'", why="it never learnt without one", fix=kind.offer)
 
 
 def build_conditions(settings: Mapping[str, Mapping[str, Any]], *, dropout: float) -> Conditions:

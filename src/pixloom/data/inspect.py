@@ -227,14 +227,15 @@ def _findings(listing: Listing, seen: Sequence[_Seen]) -> Findings:
     tiny = tuple(f"{one.name} ({name})" for one in seen for name, side in one.sides if min(side.width, side.height) < TINY_SIDE)
     channels = _tally(seen, lambda side: side.channels)
     related = kinship(listing.splits.get("train", ()))
-    unrelated = (related.alike(targets=False), related.alike(targets=True), related.complaint) if related else ()
+    alike = [related.alike(targets=place == 1, called=side) for place, side in enumerate(("sources", "targets"))] if related else []
     problems = [
         *_named(corrupt, "cannot be read and will be skipped", fix="replace or delete them"),
         *_named(listing.orphans, "have no partner and will be left out", fix="add the missing files or delete these"),
         *_named(mismatched, "are pairs of two sizes", fix="export source and target at one size"),
         *_named(["=".join(group) for group in across], "are in more than one split, so that scores would flatter", fix="keep each in one"),
         *_channel_problems(channels),
-        *(f"{word[0].upper()}{word[1:]}. Fix: look at the pairs with --preview." for word in unrelated if word),
+        *(f"{word[0].upper()}{word[1:]}. Fix: put different ones there." for word in alike if word),
+        *([f"{related.complaint}. Fix: look at the pairs with --preview."] if related and related.complaint else []),
         *([] if listing.splits.get("train") else ["There is no training example: add pictures to a train folder."]),
     ]
     remarks = [

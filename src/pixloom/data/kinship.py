@@ -52,13 +52,17 @@ class Kinship:
     turned: dict[str, float]
     apart: tuple[float, float] = (1.0, 1.0)
 
-    def alike(self, *, targets: bool) -> str | None:
-        """A sentence, where all pictures of a side are the same one."""
+    def alike(self, *, targets: bool, called: str) -> str | None:
+        """A sentence, where all pictures of a side are the same one.
+
+        Args:
+            targets: whether it is the side of the targets.
+            called: the side, in the sentence.
+        """
         apart = self.apart[targets]
         if apart >= LEAST_APART:
             return None
-        side = "targets" if targets else "sources"
-        return f"the {side} are all the same picture: their edges differ by {apart:.1%} of themselves ({self.count} were looked at)"
+        return f"the {called} are all the same picture (of {self.count}, edges differ by {apart:.1%} where 40 % and more is usual)"
 
     @property
     def complaint(self) -> str | None:

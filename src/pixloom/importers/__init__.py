@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class Imported:
         description: of the model.
         notes: what was assumed, and what did not come along.
         critic: the family of the critic that came along; None where there was none.
+        back: whether the generator that translates back came along, too.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class Imported:
     description: ModelDescription
     notes: tuple[str, ...]
     critic: str | None = None
+    back: bool = False
 
 
 def import_model(
@@ -101,16 +103,28 @@ def import_model(
     said = dict(settings or {})
     generator, found, where = network_in(path, role="generator", family=family, part=part, settings=said, names=names)
     _check_idle(said, found, family=where[0])
-    description, notes = _described(found, path, network=generator, family=where[0], settings=said, names=names)
+    found = found if back is None else replace(found, task=BOTH_WAYS)
     judge, judged_by, more = _judge_of(path, critic, settings=said, names=names)
+    description, notes = _described(found, path, network=generator, family=where[0], settings=said, names=names, critic=judged_by)
     returning, judge_back = None, None
     if back is not None:
         other, found_back, _ = network_in(back, role="generator", family=family, part=part)
-        about, _ = _described(found_back, back, network=other, family=where[0], settings={"task.direction": "BtoA"}, names=names)
+        turned = {"task.name": said["task.name"], "task.direction": "BtoA"} if "task.name" in said else {}
+        about, _ = _described(replace(found_back, task=BOTH_WAYS), back, network=other, family=where[0], settings=turned, names=names)
         returning = other, about
         judge_back, *_ = _judge_of(back, None, settings=said, names=names)
     save_model(target, generator=generator, description=description, back=returning, judges=(judge, judge_back))
-    return Imported(target, *where, description, (*notes, *more), judged_by)
+    alone = () if place.is_dir() or not _has_other_way(path) else (f"it is one way of two: import the folder {path.parent} to have both",)
+    return Imported(target, *where, description, tuple(dict.fromkeys((*notes, *more, *alone))), judged_by, back=back is not None)
+
+
+BOTH_WAYS: Mapping[str, Any] = {"name": "stylize"}
+"""The task of generators of both directions, which learnt from two collections without pairs."""
+
+
+def _has_other_way(path: Path) -> bool:
+    """Whether the generator of the other direction of a CycleGAN lies beside one."""
+    return "_net_G_A." in path.name and path.with_name(path.name.replace("_net_G_A.", "_net_G_B.")).is_file()
 
 
 def _judge_of(
@@ -179,7 +193,14 @@ def _check_sayable(keys: Iterable[str], known: tuple[str, ...], *, of: str) -> N
 
 
 def _described(
-    found: Found, path: Path, *, network: nn.Module, family: str, settings: dict[str, Any], names: tuple[str, ...]
+    found: Found,
+    path: Path,
+    *,
+    network: nn.Module,
+    family: str,
+    settings: dict[str, Any],
+    names: tuple[str, ...],
+    critic: str | None = None,
 ) -> tuple[ModelDescription, tuple[str, ...]]:
     """The description of a model, from the network, the peer's options beside it, and what people said."""
     beside = read_options(path)
@@ -193,7 +214,7 @@ def _described(
     with _said():
         task = TaskConfig(
             name=said.get("task.name", found.task["name"]),
-            direction=said.get("task.direction"),
+            direction=None if found.task is BOTH_WAYS and "task.name" not in said else said.get("task.direction"),
             options={**found.task.get("options", {}), **said.get("task.options", {}), **named},
         )
         run = found.inference.model_dump() | {key.partition(".")[2]: value for key, value in said.items() if key.startswith("inference.")}
@@ -208,6 +229,7 @@ def _described(
             "from": path.name,
             "sha256": checksum(path),
             "family": FAMILIES[family].title,
+            **({"critic": f"{FAMILIES[critic].title} lies beside it, for going on with training"} if critic else {}),
             **({"notes": "; ".join(notes)} if notes else {}),
         }
     }
@@ -273,7 +295,7 @@ def _check_names(
         if len(conditions[kind].get("names", ())) != wanted:
             raise ConfigError(
                 f"the model is steered by {wanted} names, and {len(conditions[kind].get('names', ()))} are given",
-                fix=f"--name so often, with {wanted} names in the order in which its program has them",
+                fix=f"--name A,B,... with {wanted} names, in the order in which its program has them",
             )
     build_conditions(dict(conditions), dropout=0.0)
 

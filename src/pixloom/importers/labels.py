@@ -62,7 +62,7 @@ def with_classes(found: Found, said: Said, *, readers: tuple[str, ...], seen: in
         raise ModelError(
             f"it is not said how many of its {seen} channels are classes",
             why="after them may come one of the boundaries of objects" + (" and one of pixels without a label" if ignorable else ""),
-            fix="--set classes=N, or --name with the classes; --set task.name=pair where it reads pictures",
+            fix="--set classes=N, or --name with the classes" + ("" if ignorable else "; --set task.name=pair where it reads pictures"),
         )
     if said.names and len(said.names) != classes:
         raise ModelError(f"there are {classes} classes, and {len(said.names)} names", fix="give a name for each, in the order of their ids")
@@ -76,7 +76,8 @@ def with_classes(found: Found, said: Said, *, readers: tuple[str, ...], seen: in
     steered = {**found.options.get("conditions", {}), **({"objects": 1} if edges else {})}
     options = {**found.options, "source_channels": known + 1, "planes": "binary", "conditions": steered}
     notes = (
-        *(() if said.names else ("the classes have no names, and colours of our own; name them with --name",)),
+        *(() if said.names else ("the classes have no names; name them with --name",)),
+        "the classes have colours of our own: give label maps of ids",
         *(("the last channel is of boundaries: give the map of objects with --map",) if edges else ()),
     )
     return replace(

@@ -71,6 +71,12 @@ def network_in(
     chosen = {key: state for key, state in parts.items() if part in (None, key)}
     chosen = chosen or {key: state for key, state in parts.items() if key.rpartition(".")[0] == part}
     found = in_parts(chosen, role=role, family=family, where=path, apart=part is None)
+    if not found and role == "generator" and family is None and holds_critic(path):
+        raise ModelError(
+            "this is a critic, which judges and does not translate",
+            where=path,
+            fix="import its generator; the critic comes along where it lies beside that, or by --critic FILE",
+        )
     if not found:
         known = "\n    ".join(f"{name}: {each.title}" for name, each in FAMILIES.items())
         shown = ", ".join(list(next(iter(parts.values())))[:3])

@@ -12,10 +12,12 @@ def look_over(plan: Plan) -> list[Alarm]:
     """The alarms that ring at once."""
     losses, clipped = plan.config.losses, plan.config.training.clip_norm is not None
     related = kinship(plan.train) if plan.task.needs_pairs and not plan.task.between else None
+    backwards = plan.config.task.direction == "BtoA"
+    constant = related.alike(targets=not backwards, called="targets") if related else None
     return at_the_start(
         examples=len(plan.train),
         different=count_different(plan.train),
-        complaint=related.complaint if related else None,
-        silent=related.alike(targets=plan.config.task.direction == "BtoA") if related else None,
+        complaint=constant or (related.complaint if related else None),
+        silent=related.alike(targets=backwards, called="sources") if related else None,
         held=losses.adversarial != "relativistic" or (losses.r1_gamma > 0 and losses.r2_gamma > 0) or clipped,
     )

@@ -146,7 +146,9 @@ def make_plan(
     # The networks must suit the smallest pictures that they are trained on.
     smallest = size if settings.get("data.first_size") is None else _first_size(settings["data.first_size"], size=size)
     usual = recipe(recipe_name, size=smallest)
-    settings = settings if known is None else known.with_critic(usual.critic, settings)
+    if known is not None:
+        settings, word = known.with_critic(usual.critic, settings)
+        reasons += [word] if word else []
     config = override(
         usual,
         {"data.size": size}
@@ -274,7 +276,8 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
         config = override(config, {"training.images": images})
         reasons = (*reasons, f"{images:,} images: the recipe's {config.training.epochs:g} passes over {count} examples")
     _check_length(config)
-    reasons = (*listing.notes, *reasons, *enlarged(listing, size=config.data.size))
+    backwards = ("direction BtoA: what is called the target above is translated into what is called the source",)
+    reasons = (*listing.notes, *(backwards if config.task.direction == "BtoA" else ()), *reasons, *enlarged(listing, size=config.data.size))
     reasons = (*reasons, *steered(conditions), *unused(conditions, listing))
     return Plan(config, task, listing, picture_channels, network_channels, reasons, conditions)
 

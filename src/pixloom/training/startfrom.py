@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pixloom.config import NetworkConfig, TaskConfig
+from pixloom.config import NetworkConfig, TaskConfig, load_config
 from pixloom.errors import ModelError
 from pixloom.inference.choice import find_model
 from pixloom.methods.base import ANCHORS, generator_of
 from pixloom.modelfile import BACK, Judge, load_judge, load_model, read_description
 from pixloom.nets import NETWORKS
 from pixloom.nets.team import acting, returning
+from pixloom.recipes import RECIPES, recipe
 from pixloom.training.learner import Learner
 from pixloom.training.state import list_checkpoints, read_checkpoint
 
@@ -43,19 +44,37 @@ class Known:
     settings: Mapping[str, Any]
     critic: NetworkConfig | None = None
 
-    def with_critic(self, own: NetworkConfig | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings, with the options of the critic beside the model where the run has one of that name and nobody says others.
+    def with_critic(self, own: NetworkConfig | None, settings: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """The settings, with the options of the critic that comes with the model where the run has one of that name and nobody says
+        others; and what becomes of that critic, in words.
 
         Args:
             own: the recipe's critic.
             settings: dotted keys, people's and :attr:`settings`.
         """
+        if self.critic is None:
+            return dict(settings), None
         name = settings.get("critic.name", own.name if own else None)
-        said = any(key.startswith("critic.options") for key in settings)
-        if self.critic is None or name != self.critic.name or said:
-            return dict(settings)
+        if name != self.critic.name:
+            fit = ", ".join(recipes_with(self.critic.name))
+            other = f"is '{name}', which begins anew" if name else "has none"
+            known = f"; --recipe {fit} would go on with it" if fit else ""
+            return dict(settings), f"the critic '{self.critic.name}' of the model does not go on, for this recipe's {other}{known}"
+        if any(key.startswith("critic.options") for key in settings):
+            return dict(settings), f"the critic '{name}' of the model goes on where it has the options that are said"
         options = {key: value for key, value in self.critic.options.items() if key not in GIVEN_BY_DATA}
-        return {**settings, "critic.name": name, "critic.options": options}
+        word = f"the critic '{name}' of the model goes on, with its options, where channels and size are its own"
+        return {**settings, "critic.name": name, "critic.options": options}, word
+
+
+def recipes_with(critic: str) -> list[str]:
+    """The recipes that play with a critic of that name.
+
+    >>> recipes_with("multiscale")
+    ['pix2pixhd', 'spade']
+    """
+    found = {name: recipe(name, size=256).critic for name in RECIPES}
+    return [name for name, own in found.items() if own is not None and own.name == critic]
 
 
 def known_of(model: str | Path) -> Known:
@@ -66,7 +85,8 @@ def known_of(model: str | Path) -> Known:
     """
     folder = find_model(Path(model))
     description, _ = read_description(folder)
-    judge = load_judge(folder)
+    judge, run = load_judge(folder), _run_of(Path(model))
+    own = load_config(run / "config.yaml").critic if run else None
     options = {name: value for name, value in description.generator.options.items() if name not in GIVEN_BY_DATA}
     settings = {
         "training.from_model": str(model),
@@ -77,7 +97,13 @@ def known_of(model: str | Path) -> Known:
         **{f"task.options.{name}": value for name, value in description.task.options.items()},
         **({"conditions": description.conditions} if description.conditions else {}),
     }
-    return Known(description.task, description.size, settings, judge.network if judge else None)
+    return Known(description.task, description.size, settings, judge.network if judge else own)
+
+
+def _run_of(model: Path) -> Path | None:
+    """The run that a model is of, where that is at hand."""
+    folder = find_model(model)
+    return next((place for place in (model, folder.parent) if (place / "config.yaml").is_file()), None)
 
 
 def lineage(model: str | Path) -> dict[str, Any]:
@@ -123,28 +149,37 @@ def begin_with(learner: Learner, model: str | Path) -> str:
     word = f"begun with {'the generator' if back is None else 'both generators'}"
     if learner.critic is None:
         return f"{word} of {model}"
-    if _critic_of(Path(model), learner.critic):
-        return f"{word} and the critic of {model}"
-    judge, judge_back = load_judge(folder), load_judge(folder / BACK)
-    other = returning(learner.critic)
-    taken = [_sits(judge, acting(learner.critic)), *([_sits(judge_back, other)] if other is not None else [])]
-    if all(taken):
-        return f"{word} and the critic{'s' if len(taken) > 1 else ''} of {model}"
-    kind = f"; the critic '{judge.network.name}' beside it is another than this run's, which begins anew" if judge is not None else ""
-    return f"{word} of {model}{kind}"
+    if (run := _run_of(Path(model))) is not None and _critic_of(run, learner.critic):
+        return f"{word} and {'the critic' if returning(learner.critic) is None else 'the critics'} of {model}"
+    judges = [load_judge(folder), *([load_judge(folder / BACK)] if returning(learner.critic) is not None else [])]
+    if judges[0] is None:
+        return f"{word} of {model}{'; the critic begins anew, for its run has another' if run else ''}"
+    critics = [critic for critic in (acting(learner.critic), returning(learner.critic)) if critic is not None]
+    against = [_against(judge, critic) for judge, critic in zip(judges, critics, strict=True)]
+    if any(against):
+        return f"{word} of {model}; its critic begins anew: {next(why for why in against if why)}"
+    for judge, critic in zip(judges, critics, strict=True):
+        assert judge is not None
+        critic.load_state_dict(judge.tensors, strict=False)  # but for LeCam's averages, which are this run's
+    return f"{word} and {'the critics' if len(critics) > 1 else 'the critic'} of {model}"
 
 
-def _sits(judge: Judge | None, critic: nn.Module) -> bool:
-    """Whether a critic beside a model is of this kind, with options and tensors alike; then its weights are taken."""
-    if judge is None or NETWORKS.get(judge.network.name) is not type(critic):
-        return False
-    options: dict[str, Any] = getattr(critic, "options", {})
-    own = {name: tensor for name, tensor in critic.state_dict().items() if name != ANCHORS}  # LeCam's averages are this run's
-    alike = {name: tensor.shape for name, tensor in own.items()} == {name: tensor.shape for name, tensor in judge.tensors.items()}
-    if not alike or any(options[key] != value for key, value in judge.network.options.items() if key not in GIVEN_BY_DATA):
-        return False
-    critic.load_state_dict(judge.tensors, strict=False)
-    return True
+def _against(judge: Judge | None, critic: nn.Module) -> str | None:
+    """Why a critic beside a model is not that of the run; None where it is, in kind, options and tensors."""
+    if judge is None:
+        return "there is none beside the model of the way back"
+    if NETWORKS.get(judge.network.name) is not type(critic):
+        return f"the one beside the model is '{judge.network.name}', which this run's is not"
+    own: Mapping[str, Any] = getattr(critic, "options", {})
+    for key, value in judge.network.options.items():
+        if key not in GIVEN_BY_DATA and own.get(key) != value:
+            return f"the one beside the model has {key}={value}, this run's {key}={own.get(key)}"
+    shapes = {name: tensor.shape for name, tensor in critic.state_dict().items() if name != ANCHORS}
+    if shapes != {name: tensor.shape for name, tensor in judge.tensors.items()}:
+        sizes = {key: (judge.network.options.get(key), own.get(key)) for key in GIVEN_BY_DATA if key in judge.network.options}
+        differing = [f"{key}={theirs}, this run's {key}={ours}" for key, (theirs, ours) in sizes.items() if theirs != ours]
+        return f"the one beside the model has {differing[0] if differing else 'tensors of other shapes'}"
+    return None
 
 
 def _put(state: Mapping[str, torch.Tensor], network: nn.Module, *, where: str | Path, assign: bool = False) -> None:
