@@ -179,23 +179,33 @@ def _filtered_up(maps: Tensor, kernel: Tensor) -> Tensor:
 # --- Critics ---------------------------------------------------------------------------------------------------------------------------
 
 
-def peer_patch_state(seen: int, *, layers: int, width: int, norm: str) -> State:
-    draw, bias = Draw(), norm == "instance"
+def peer_patch_state(seen: int, *, layers: int, width: int, norm: str, antialias: bool = False) -> State:
+    draw, bias, step = Draw(), norm == "instance", 4 if antialias else 3
     widths = [width * min(2**stage, 8) for stage in range(layers + 1)]
     draw.conv("model.0", seen, width, 4, bias=True)
     for stage in range(1, layers + 1):
-        draw.conv(f"model.{3 * stage - 1}", widths[stage - 1], widths[stage], 4, bias=bias)
-        draw.norm(f"model.{3 * stage}", widths[stage], norm)
-    draw.conv(f"model.{3 * layers + 2}", widths[-1], 1, 4, bias=True)
+        draw.conv(f"model.{step * stage - 1}", widths[stage - 1], widths[stage], 4, bias=bias)
+        draw.norm(f"model.{step * stage}", widths[stage], norm)
+    for stage in range(layers if antialias else 0):
+        draw.state[f"model.{4 * stage + 2}.filt"] = _filter([1.0, 2.0, 1.0], 4.0).repeat(widths[stage], 1, 1, 1)
+    draw.conv(f"model.{step * layers + 2}", widths[-1], 1, 4, bias=True)
     return draw.state
 
 
-def peer_patch(state: State, seen: Tensor, *, layers: int, norm: str) -> Tensor:
-    maps = F.leaky_relu(conv(state, "model.0", seen, stride=2, padding=1), 0.2)
+def peer_patch(state: State, seen: Tensor, *, layers: int, norm: str, antialias: bool = False) -> Tensor:
+    step, stride = (4, 1) if antialias else (3, 2)
+
+    def halved(maps: Tensor, stage: int) -> Tensor:
+        if not antialias or stage == layers:
+            return maps
+        kernel = state[f"model.{4 * stage + 2}.filt"]
+        return F.conv2d(F.pad(maps, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=maps.shape[1])
+
+    maps = halved(F.leaky_relu(conv(state, "model.0", seen, stride=stride, padding=1), 0.2), 0)
     for stage in range(1, layers + 1):
-        maps = conv(state, f"model.{3 * stage - 1}", maps, stride=2 if stage < layers else 1, padding=1)
-        maps = F.leaky_relu(normed(state, f"model.{3 * stage}", maps, norm), 0.2)
-    return conv(state, f"model.{3 * layers + 2}", maps, padding=1)
+        maps = conv(state, f"model.{step * stage - 1}", maps, stride=stride if stage < layers else 1, padding=1)
+        maps = halved(F.leaky_relu(normed(state, f"model.{step * stage}", maps, norm), 0.2), stage)
+    return conv(state, f"model.{step * layers + 2}", maps, padding=1)
 
 
 def peer_pixel_state(seen: int, *, width: int, norm: str) -> State:

@@ -73,13 +73,13 @@ def test_the_resnet_computes_what_its_layout_says(norm, dropout, blocks, halving
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
-@pytest.mark.parametrize("layers", [1, 2, 3, 5])
-def test_the_critics_compute_what_their_layout_says(norm, layers, tmp_path):
-    state = peer_patch_state(6, layers=layers, width=4, norm=norm)
+@pytest.mark.parametrize(("layers", "antialias"), [(1, False), (2, False), (3, False), (5, False), (1, True), (3, True)])
+def test_the_critics_compute_what_their_layout_says(norm, layers, antialias, tmp_path):
+    state = peer_patch_state(6, layers=layers, width=4, norm=norm, antialias=antialias)
     torch.save(state, tmp_path / "latest_net_D.pth")
     critic = import_critic(tmp_path / "latest_net_D.pth")
     source, candidate = pictures(3, 96), pictures(3, 96).flip(-1)
-    wanted = peer_patch(state, torch.cat([source, candidate], 1), layers=layers, norm=norm)
+    wanted = peer_patch(state, torch.cat([source, candidate], 1), layers=layers, norm=norm, antialias=antialias)
     assert torch.allclose(critic(source, candidate).logits[0], wanted, atol=1e-5)
     with pytest.raises(ModelError, match=r"(?s)this is a critic.*import its generator"):
         import_model(tmp_path / "latest_net_D.pth", out=tmp_path / "model")

@@ -242,9 +242,12 @@ def test_a_side_that_is_always_the_same_picture_is_seen(related, side, name):
 
 def test_of_few_or_even_pictures_nothing_is_said(tmp_path, related):
     assert kinship(listing_of(write_pairs(tmp_path / "few", count=5))) is None
+    for number, path in enumerate(sorted((related / "A").iterdir())):
+        Image.new("L", (48, 48), 8 * number).save(path)
+    assert kinship(listing_of(related)) is None, "they differ, but have no edges"
     for path in (related / "A").iterdir():
         Image.new("L", (48, 48), 128).save(path)
-    assert kinship(listing_of(related)) is None
+    assert "the sources are all the same picture" in kinship(listing_of(related)).alike(targets=False, called="sources")
 
 
 def test_copies_are_counted_by_their_contents(related):

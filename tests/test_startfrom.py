@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import peers_more
 from pixloom.config import override
@@ -204,6 +205,69 @@ def test_both_directions_of_an_imported_cyclegan_are_gone_on_with(tmp_path):
         for file, network in (("model", begun.generator), ("critic", begun.critic)):
             before, own = load_file(folder / f"{file}.safetensors"), network[ours].state_dict()
             assert all(torch.equal(before[name], own[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    ("about", "word"),
+    [
+        ('{"name": "patch", "options": {"source_channels": 3, "target_channels": 3, "width": 200000}}', "size mismatch"),
+        ('{"name": "patch", "options": {"source_channels": 3, "target_channels": 3, "layers": 1, "width": 4, "foo": 1}}', "foo"),
+        ('{"name": "os.system", "options": {}}', "there is no critic 'os.system'"),
+        ("[" * 100_000, "recursion|depth"),
+        (None, "it lacks"),
+        ("nan", "no numbers"),
+    ],
+)
+def test_a_tampered_critic_is_refused_before_anything_is_built(about, word, pairs, tmp_path):
+    from peers import peer_patch_state, peer_unet_state
+
+    for path in (pairs / "A").iterdir():
+        Image.open(path).convert("RGB").save(path)
+    torch.save(peer_unet_state(3, 3, depth=4, width=4, norm="batch"), tmp_path / "latest_net_G.pth")
+    torch.save(peer_patch_state(6, layers=1, width=4, norm="batch"), tmp_path / "latest_net_D.pth")
+    import_model(tmp_path / "latest_net_G.pth", out=tmp_path / "imported", settings={"size": 16})
+    path = tmp_path / "imported" / "critic.safetensors"
+    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        kept = file.metadata()
+    if about == "nan":
+        tensors["head.bias"] = torch.full_like(tensors["head.bias"], float("nan"))
+    save_file(tensors, path, metadata=kept if about == "nan" else {"pixloom-critic": about} if about else {"format": "pt"})
+    settings = {"training.from_model": str(tmp_path / "imported"), "compute.device": "cpu"}
+    with pytest.raises(ModelError, match=f"(?s)critic beside the model cannot be read.*({word})"):
+        make_plan(str(pairs), recipe_name="pix2pix", images=2, settings=settings)
+    assert make_plan(str(pairs), recipe_name="regression", images=2, settings=settings).config.critic is None, "it needs none"
+
+
+def test_a_critic_that_is_shown_something_else_shapes_nothing(pairs, tmp_path):
+    for path in (pairs / "A").iterdir():
+        Image.open(path).convert("RGB").save(path)
+    torch.save(peers_more.peer_bicycle_state(3, 3, depth=4, width=4, norm="instance", noise=8), tmp_path / "latest_net_G.pth")
+    shape = {"program": "bicycle", "scales": 2, "layers": 1, "width": 4, "norm": "instance"}
+    torch.save(peers_more.peer_scales_state(3, **shape), tmp_path / "latest_net_D.pth")
+    found = import_model(tmp_path / "latest_net_G.pth", out=tmp_path / "imported", settings={"size": 16})
+    assert found.critic == "bicycle_critic"
+    settings = {"training.from_model": str(found.folder), "compute.device": "cpu", "critic.name": "multiscale"}
+    plan = make_plan(str(pairs), recipe_name="pix2pix", images=2, settings=settings)
+    assert "widths" not in plan.config.critic.options, "it judges pictures alone, and would be shown pairs"
+    assert any("does not go on" in reason for reason in plan.reasons)
+
+
+def test_a_cyclegan_with_one_critic_begins_both_anew(tmp_path):
+    from peers import peer_patch_state, peer_resnet_state
+
+    shape = {"blocks": 1, "halvings": 2, "width": 4, "norm": "instance", "dropout": False, "antialias": False}
+    for direction in "AB":
+        torch.save(peer_resnet_state(3, 3, **shape), tmp_path / f"latest_net_G_{direction}.pth")
+    torch.save(peer_patch_state(3, layers=1, width=4, norm="instance"), tmp_path / "latest_net_D_A.pth")
+    found = import_model(tmp_path, out=tmp_path / "imported", settings={"size": 16})
+    assert any("both begin anew" in note for note in found.notes)
+    settings = {"training.from_model": str(found.folder), "compute.device": "cpu"}
+    plan = make_plan(str(classes(tmp_path / "data")), recipe_name="cyclegan", size=32, images=2, settings=settings)
+    begun, word = begun_with(plan)
+    assert word.endswith("its critic begins anew: there is none beside the model of the way back")
+    kept = load_file(found.folder / "critic.safetensors")
+    assert not torch.equal(kept["head.weight"], begun.critic["there"].state_dict()["head.weight"])
 
 
 def begun_with(plan):

@@ -38,6 +38,9 @@ WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
 BACK = "back"
 """Sub-folder of a model with the one that translates back."""
 
+JUDGE_FORMAT = "pixloom-critic"
+"""Under which the file of a critic describes its network."""
+
 CRITIC = "critic.safetensors"
 """Of an imported model: the critic that it was trained against, which ``train --from`` goes on with; its metadata describe it."""
 
@@ -111,20 +114,34 @@ def load_judge(folder: Path) -> Judge | None:
     """The critic that lies beside a model; None where there is none.
 
     Raises:
-        ModelError: it is damaged, or a foreign file.
+        ModelError: it is damaged, a foreign file, or its tensors are not those of the network that it names.
     """
+    import torch
     from safetensors import safe_open
+
+    from pixloom.nets import CRITICS, build
 
     path = folder / CRITIC
     if not path.is_file():
         return None
+    what, fix = "the critic beside the model cannot be read", "import the model again"
     try:
         with safe_open(path, framework="pt") as file:
-            network = NetworkConfig(**json.loads((file.metadata() or {})["network"]))
-            return Judge(network, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118, it is no mapping
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ModelError("the critic beside the model cannot be read", where=path, why=why, fix="import the model again") from error
+            about = json.loads((file.metadata() or {})[JUDGE_FORMAT])
+            network = NetworkConfig(**about)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+        if network.name not in CRITICS:
+            raise ConfigError(f"there is no critic '{network.name}'")
+        with torch.device("meta"):  # whatever sizes it claims, they are the tensors' or refused
+            build(network.name, network.options).load_state_dict(tensors, strict=True, assign=True)
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+            raise ConfigError("there are weights that are no numbers")
+    except PixloomError as error:
+        raise ModelError(what, where=path, why=error.what, fix=fix) from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)[:500]
+        raise ModelError(what, where=path, why=why, fix=fix) from error
+    return Judge(network, tensors)
 
 
 def load_model(folder: Path) -> tuple[nn.Module, ModelDescription]:
@@ -244,7 +261,7 @@ def _write_files(folder: Path, *, generator: nn.Module, description: ModelDescri
 
     if judge is not None:
         kept = {name: tensor.detach().cpu().contiguous() for name, tensor in judge.tensors.items()}
-        save_file(kept, folder / CRITIC, metadata={"format": "pixloom-critic", "network": judge.network.model_dump_json()})
+        save_file(kept, folder / CRITIC, metadata={JUDGE_FORMAT: judge.network.model_dump_json()})
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": FORMAT})
     tree = description_tree(description, sha256=checksum(folder / WEIGHTS))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -31,7 +30,7 @@ SURE = 3.5
 """Deviations above random pairings from which on pairs belong together; those of a turned target must be so many more than its own."""
 
 LEAST_APART = 0.05
-"""Pictures whose edges differ less from each other, as a share of those edges, are all the same one."""
+"""Pictures whose pixels differ less from each other, as a share of how much pixels differ within all of them, are all the same one."""
 
 TURNS = {"mirrored": np.s_[:, ::-1], "upside down": np.s_[::-1, :], "turned by 180 degrees": np.s_[::-1, ::-1]}
 
@@ -44,7 +43,7 @@ class Kinship:
         count: pairs that were looked at.
         own: mean likeness of the own pairs less that of random ones, in deviations of random pairings.
         turned: the same by how the targets are turned.
-        apart: deviation of the edges of sources, and of targets, over the pairs, as a share of those edges; usually 0.5 or more.
+        apart: deviation of the pixels of sources, and of targets, over the pairs, as a share of that over pairs and places.
     """
 
     count: int
@@ -62,7 +61,7 @@ class Kinship:
         apart = self.apart[targets]
         if apart >= LEAST_APART:
             return None
-        return f"the {called} are all the same picture (of {self.count}, edges differ by {apart:.1%} where 40 % and more is usual)"
+        return f"the {called} are all the same picture ({self.count} were looked at)"
 
     @property
     def complaint(self) -> str | None:
@@ -91,14 +90,17 @@ def kinship(records: Sequence[Record]) -> Kinship | None:
     """
     if not any(record.target is not None or record.sides for record in records):
         return None
-    pairs = [pair for record in records[:: max(1, len(records) // MOST)] if (pair := _edges_of(record)) is not None]
-    sides = [np.stack(side) for side in zip(*islice(pairs, MOST), strict=True)] if len(pairs) >= FEWEST else []
-    if not sides or any(side.std() < 1e-6 for side in sides):
+    pairs = [pair for record in records[:: max(1, len(records) // MOST)] if (pair := _small(record)) is not None][:MOST]
+    if len(pairs) < FEWEST:
         return None
-    source, target = sides
+    first, second = (_apart([pair[place] for pair in pairs]) for place in (0, 1))
+    source, target = (np.stack([edges(pair[place]) for pair in pairs]) for place in (0, 1))
+    if min(first, second) < LEAST_APART:
+        return Kinship(len(pairs), SURE, dict.fromkeys(TURNS, 0.0), apart=(first, second))
+    if any(side.std() < 1e-6 for side in (source, target)):
+        return None
     turned = {how: likeness(source, target[(slice(None), *turn)]) for how, turn in TURNS.items()}
-    first, second = (float(side.std(0).mean() / side.mean()) for side in sides)
-    return Kinship(len(source), likeness(source, target), turned, apart=(first, second))
+    return Kinship(len(pairs), likeness(source, target), turned, apart=(first, second))
 
 
 def likeness(source: np.ndarray, target: np.ndarray) -> float:
@@ -120,18 +122,29 @@ def _directions(edges: np.ndarray) -> np.ndarray:
     return normed
 
 
-def _edges_of(record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+def _small(record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+    """Source and target with SIDE pixels a side, of at most 1 in size."""
     try:
         source, target = read_pair(record, None)
     except (PixloomError, OSError, MemoryError):
         return None
-    return None if target is None else (edges(source), edges(target))
+    return None if target is None else (_shrunk(source), _shrunk(target))
 
 
-def edges(pixels: Pixels) -> np.ndarray:
-    """How fast a picture changes, (SIDE - 1, SIDE - 1), a little blurred."""
+def _apart(side: Sequence[np.ndarray]) -> float:
+    """How much pixels at one place differ over the pictures, as a share of how much they differ over pictures and places."""
+    shades = np.stack([small[..., :3] @ np.array([0.3, 0.6, 0.1])[: small.shape[2]] for small in side])
+    return float(shades.std(0).mean() / (shades.std() + 1e-12))
+
+
+def _shrunk(pixels: Pixels) -> np.ndarray:
     small = resize(pixels, height=SIDE, width=SIDE).astype(np.float64)
-    small /= max(1e-12, np.abs(small).max())
+    return small / (np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1.0)
+
+
+def edges(small: np.ndarray) -> np.ndarray:
+    """How fast a picture changes, (SIDE - 1, SIDE - 1), a little blurred."""
+    small = small / max(1e-12, np.abs(small).max())
     across, down = (np.abs(np.diff(small, axis=axis)).sum(2) for axis in (1, 0))
     change: np.ndarray = np.hypot(across[:-1], down[:, :-1])
     kernel = np.array([0.25, 0.5, 0.25])

@@ -102,21 +102,32 @@ def import_model(
     _check_sayable((key for key in settings or {} if not key.startswith("task.options.")), SETTINGS, of="a model")
     said = dict(settings or {})
     generator, found, where = network_in(path, role="generator", family=family, part=part, settings=said, names=names)
-    _check_idle(said, found, family=where[0])
     found = found if back is None else replace(found, task=BOTH_WAYS)
-    judge, judged_by, more = _judge_of(path, critic, settings=said, names=names)
-    description, notes = _described(found, path, network=generator, family=where[0], settings=said, names=names, critic=judged_by)
-    returning, judge_back = None, None
+    along = _judge_of(path, critic, settings=said, names=names, generator=found)
+    _check_idle(said, found, family=where[0], more=along.asks)
+    description, notes = _described(found, path, network=generator, family=where[0], settings=said, names=names, critic=along.family)
+    returning, along_back = None, _Along()
+    lone: tuple[str, ...] = ()
     if back is not None:
         other, found_back, _ = network_in(back, role="generator", family=family, part=part)
         turned = {"task.name": said["task.name"], "task.direction": "BtoA"} if "task.name" in said else {}
         about, _ = _described(replace(found_back, task=BOTH_WAYS), back, network=other, family=where[0], settings=turned, names=names)
         returning = other, about
-        judge_back, *_ = _judge_of(back, None, settings=said, names=names)
-    save_model(target, generator=generator, description=description, back=returning, judges=(judge, judge_back))
+        along_back = _judge_of(back, None, settings=said, names=names, generator=found_back)
+        lone = (LONE,) if (along.judge is None) != (along_back.judge is None) else ()
+    save_model(target, generator=generator, description=description, back=returning, judges=(along.judge, along_back.judge))
     alone = () if place.is_dir() or not _has_other_way(path) else (f"it is one way of two: import the folder {path.parent} to have both",)
-    return Imported(target, *where, description, tuple(dict.fromkeys((*notes, *more, *alone))), judged_by, back=back is not None)
+    return Imported(
+        target,
+        *where,
+        description,
+        tuple(dict.fromkeys((*notes, *along.notes, *along_back.notes, *lone, *alone))),
+        along.family,
+        back=back is not None,
+    )
 
+
+LONE = "of the two directions one has a critic here: in a game of both, both begin anew"
 
 BOTH_WAYS: Mapping[str, Any] = {"name": "stylize"}
 """The task of generators of both directions, which learnt from two collections without pairs."""
@@ -127,30 +138,48 @@ def _has_other_way(path: Path) -> bool:
     return "_net_G_A." in path.name and path.with_name(path.name.replace("_net_G_A.", "_net_G_B.")).is_file()
 
 
-def _judge_of(
-    path: Path, critic: str | Path | None, *, settings: Mapping[str, Any], names: tuple[str, ...]
-) -> tuple[Judge | None, str | None, tuple[str, ...]]:
-    """The critic of a generator, its family, and why one that is there does not come along.
+@dataclass(frozen=True)
+class _Along:
+    """The critic that comes along with a generator.
+
+    Attributes:
+        judge: it; None where there is none.
+        family: in :data:`FAMILIES`.
+        asks: see ``base.Found.asks``.
+        notes: what was assumed, or why one that is there does not come along.
+    """
+
+    judge: Judge | None = None
+    family: str | None = None
+    asks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _judge_of(path: Path, critic: str | Path | None, *, settings: Mapping[str, Any], names: tuple[str, ...], generator: Found) -> _Along:
+    """The critic of a generator.
 
     Args:
         path: of the generator.
         critic: of the critic, as people say; None: it is looked for.
         settings: what people say of the generator; what is about the critic as well is told it, too.
         names: of the classes or attributes.
+        generator: what it judges.
 
     Raises:
         ModelError: the file that people say cannot be had.
     """
     place = critic_beside(path) or path if critic is None else Path(critic).expanduser()
-    if place == path and not holds_critic(path):
-        return None, None, ()
+    if critic is None and place == path and not holds_critic(path):
+        return _Along()
     try:
         network, found, (family, _) = network_in(place, role="critic", family=None, part=None, settings=settings, names=names)
+        _check_judges(found, generator, where=place)
     except PixloomError as error:
         if critic is not None:
             raise
-        return None, None, (f"the critic in {place.name} does not come along: {error.what}{f' ({error.why})' if error.why else ''}",)
-    return Judge(describe_generator(found.name, network), network.state_dict()), family, found.notes
+        word = f"the critic in {place.name} does not come along: {error.what}{f' ({error.why})' if error.why else ''}"
+        return _Along(notes=(word,))
+    return _Along(Judge(describe_generator(found.name, network), network.state_dict()), family, found.asks, found.notes)
 
 
 def import_critic(
@@ -171,13 +200,24 @@ def import_critic(
     return network.train()
 
 
-def _check_idle(settings: Mapping[str, Any], found: Found, *, family: str) -> None:
-    """That all that is asked of some networks only is about this one.
+def _check_judges(critic: Found, generator: Found, *, where: Path) -> None:
+    """That a critic judges what a generator makes.
+
+    Raises:
+        ModelError: it does not.
+    """
+    judged, made = critic.options["target_channels"], generator.options["target_channels"]
+    if judged != made:
+        raise ModelError(f"it judges pictures of {judged} channels, and the generator makes {made}", where=where, fix="give its own")
+
+
+def _check_idle(settings: Mapping[str, Any], found: Found, *, family: str, more: tuple[str, ...] = ()) -> None:
+    """That all that is asked of some networks only is about this one, or ``more``, about the critic that comes along.
 
     Raises:
         ConfigError: something is not.
     """
-    if idle := [setting for setting in settings if setting in ASKED and setting not in found.asks]:
+    if idle := [setting for setting in settings if setting in ASKED and setting not in (*found.asks, *more)]:
         raise ConfigError(f"'{idle[0]}' would have no effect", why=f"it is not about {FAMILIES[family].title}", fix="leave it out")
 
 

@@ -71,7 +71,7 @@ def place_of_encoder(path: Path) -> Path:
     return path.with_name(path.name.replace("net_G", "net_E"))
 
 
-CRITIC_NAMES = (("net_G", "net_D"), ("netG", "netD"), ("net_g", "net_d"), ("-G.", "-D."))
+CRITIC_NAMES = (("net_G", "net_D"), ("netG", "netD"), ("net_g", "net_d"), ("-G.", "-D."), ("_G.", "_D."), ("nets_ema", "nets"))
 """What names of files have of the generator, and instead of it of its critic."""
 
 
@@ -124,6 +124,8 @@ def joined(parts: Mapping[str, State]) -> dict[str, State]:
 
 
 def _read(path: Path) -> Any:
+    if path.is_dir():
+        raise ModelError("this is a folder", where=path, fix="give a file of weights in it")
     if not path.is_file():
         raise ModelError("there is no such file", where=path, fix="give a file of weights (.pth, .pt, .ckpt or .safetensors)")
     why = None

@@ -119,31 +119,37 @@ def check_filters(state: State) -> None:
 
 
 def patch_critic(state: State) -> Found | None:
-    """The PatchGAN: ``basic`` and ``n_layers``; BicycleGAN's of one scale, too."""
+    """The PatchGAN: ``basic`` and ``n_layers``; CUT's with its filters, and BicycleGAN's of one scale, too."""
     numbers = sorted({int(match[1]) for name in state if (match := re.fullmatch(r"model\.(\d+)\.weight", name)) and state[name].ndim == 4})
-    if len(numbers) < 3 or numbers[0] != 0 or numbers[1] != 2 or state[f"model.{numbers[-1]}.weight"].shape[0] != 1:
+    antialias = "model.2.filt" in state
+    second = 3 if antialias else 2
+    if len(numbers) < 3 or numbers[:2] != [0, second] or state[f"model.{numbers[-1]}.weight"].shape[0] != 1:
         return None
-    layers = (numbers[-1] - 2) // 3
+    if antialias:
+        check_filters(state)
+    layers = (numbers[-1] - 2) // (second + 1)
     seen, width = channels(state["model.0.weight"])
     options: dict[str, Any] = {
         "source_channels": seen - 3 if seen > 3 else 0,
         "target_channels": min(seen, 3),
         "layers": layers,
         "width": width,
+        "antialias": antialias,
     }
-    options["norm"] = norm_of(state, "model.3", convolution="model.2")
-    options["bias"] = options["norm"] == "batch" and "model.2.bias" in state  # as BicycleGAN has it
-    found = completed(renamed(state, patch_layers(layers), ignored=no_weight(state)))
+    options["norm"] = norm_of(state, f"model.{second + 1}", convolution=f"model.{second}")
+    options["bias"] = options["norm"] == "batch" and f"model.{second}.bias" in state  # as BicycleGAN has it
+    found = completed(renamed(state, patch_layers(layers, antialias=antialias), ignored=no_weight(state)))
     return Found("patch", options, found, role="critic")
 
 
-def patch_layers(layers: int) -> Pairs:
+def patch_layers(layers: int, *, antialias: bool = False) -> Pairs:
     """(our layer, theirs)."""
+    step = 4 if antialias else 3
     yield "stages.0.0", "model.0"
     for stage in range(1, layers + 1):
-        yield f"stages.{stage}.0", f"model.{3 * stage - 1}"
-        yield f"stages.{stage}.1", f"model.{3 * stage}"
-    yield "head", f"model.{3 * layers + 2}"
+        yield f"stages.{stage}.0", f"model.{step * stage - 1}"
+        yield f"stages.{stage}.1", f"model.{step * stage}"
+    yield "head", f"model.{step * layers + 2}"
 
 
 def pixel_critic(state: State) -> Found | None:

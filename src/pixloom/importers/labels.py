@@ -16,7 +16,6 @@ import torch
 
 from pixloom.errors import ModelError
 from pixloom.importers.base import Found, Said
-from pixloom.importers.foreign import State
 
 MOST_OF_A_PICTURE = 4
 """Channels that a picture may have, with transparency: what reads more reads labels, unless it is said otherwise."""
@@ -109,11 +108,6 @@ def listed(classes: int, *, names: tuple[str, ...] = (), unlabelled: bool = Fals
         }
         for number, name in enumerate(called)
     ]
-
-
-def read_by(state: State, readers: tuple[str, ...]) -> int:
-    """The channels of the layers that read labels, of which all have as many."""
-    return int(state[f"{readers[0]}.weight"].shape[1])
 
 
 def _after(seen: int, *, classes: int, edges: bool | None, ignorable: bool) -> tuple[bool, bool]:

@@ -93,7 +93,7 @@ def _scales(state: State, place: Place) -> Found | None:
     known = [scale for scale in scales if scale is not None]
     if not known or len(known) < len(scales):
         return None
-    shared, *others = ({name: value for name, value in scale.options.items() if name != "width"} for scale in known)
+    shared, *others = ({name: value for name, value in scale.options.items() if name not in ("width", "antialias")} for scale in known)
     if any(other != shared for other in others):
         raise ModelError("its critics are not alike", why=f"one has {shared}, another {next(o for o in others if o != shared)}")
     widths = [scale.options["width"] for scale in known]

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 from pixloom.errors import ModelError, first_line
 from pixloom.importers.foreign import State
 
+MOST_ROWS = 4096
+"""Of a matrix; published ones have 1,024 at most, and what is computed of it takes their cube."""
+
 ROUNDING = 1e-4
 """By how much u^T W v may exceed the largest that it can be with vectors of length 1, relatively."""
 
@@ -50,6 +53,8 @@ def turned(matrix: Tensor, left: Tensor, *, sigma: Tensor) -> Tensor:
     Raises:
         ModelError: no vector has it.
     """
+    if len(matrix) > MOST_ROWS:
+        raise ModelError(f"a layer of {len(matrix):,} channels is none that is known")
     squares, axes = torch.linalg.eigh(matrix @ matrix.t())  # s_i^2, the smallest first
     parts = axes.t() @ F.normalize(left, dim=0)
     least, most = squares[0].clamp(min=0), (squares * parts.square()).sum()

@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pixloom.errors import ConfigError, ModelError, require
 from pixloom.files import new_file
 from pixloom.inference.choice import find_model, installed
 from pixloom.inference.export import Export, as_onnx, bare, with_metadata
 from pixloom.inference.onnxfile import read_export
-from pixloom.inference.parity import Input, answer, compare, real, seconds_of, sizes_of
+from pixloom.inference.parity import answer, compare, real, seconds_of, sizes_of
 from pixloom.inference.place import place_for, quietly
 from pixloom.inference.runtimes import EXPORTED, Runtime, TorchRuntime, feeds
 from pixloom.modelfile import load_model, read_description
@@ -75,7 +73,7 @@ def export_int8(
             fix="--pictures FOLDER with a few dozen sources like those that will be translated",
         )
     count = max(1, min(JUDGED, len(inputs) // 4))
-    judged, calibrated = inputs[:count], _alike(inputs[count:])
+    judged, calibrated = inputs[:count], inputs[count:]
     say(f"calibrating on {len(calibrated)} pictures; this takes a minute ...")
     network, signature = as_onnx(generator, description)
     expected = [answer(reference, given) for given in judged]
@@ -94,17 +92,6 @@ def export_int8(
                 )
     seconds = seconds_of({"torch": reference, **runtimes}, judged[0])
     return Export(path, sizes_of(judged), differences, seconds, {}, pictures=len(judged))
-
-
-def _alike(inputs: Sequence[Input]) -> list[Input]:
-    """The inputs cut to one size, the largest that all have: histograms of their activations are added up place by place."""
-    height, width = (min(given.source.shape[axis] for given in inputs) for axis in (2, 3))
-
-    def cut(values: np.ndarray, given: Input) -> np.ndarray:
-        placed = values.ndim == 4 and values.shape[2:] == given.source.shape[2:]
-        return np.ascontiguousarray(values[:, :, :height, :width]) if placed else values
-
-    return [Input(cut(given.source, given), {kind: cut(values, given) for kind, values in given.condition.items()}) for given in inputs]
 
 
 def _quantised(network: bytes, rows: Sequence[dict[str, Any]]) -> bytes:

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from pixloom.errors import ConfigError
-from pixloom.nets.layers import NORMS, Condition, Norm, Pictures, Planes, convolution, seen
+from pixloom.nets.layers import NORMS, BlurHalving, Condition, Norm, Pictures, Planes, convolution, seen
 from pixloom.nets.steering import SPATIAL, Conditioning, Injection, Reading, Steering, Widths, stacked
 from pixloom.shapes import Judgement
 
@@ -115,6 +115,7 @@ class PatchCritic(Critic):
         bias: whether every convolution has a bias, whatever the norm.
         padding: of every convolution; with 2 pictures of any size can be judged, and patches reach beyond their borders.
         planes: what is seen of the source, see ``layers.seen``.
+        antialias: whether stages halve by low-pass filters behind convolutions with stride 1, as in CUT, see ``layers.BlurHalving``.
         conditions: width of each condition by its kind, see ``steering.Widths``.
         conditioning: how they are taken in, see ``steering``.
     """
@@ -131,21 +132,22 @@ class PatchCritic(Critic):
         bias: bool = False,
         padding: Padding = 1,
         planes: Planes = "signed",
+        antialias: bool = False,
         conditions: Widths | None = None,
         conditioning: Conditioning = "projection",
     ) -> None:
         steering = steering_of(conditions, conditioning, channels=target_channels)
         make, inner_make = convolution(spectral=spectral is True), convolution(spectral=bool(spectral))
         widths = [width * min(2**stage, 8) for stage in range(layers + 1)]
-        strides = [2] * (layers - 1) + [1]
-        stages: list[nn.Module] = [
-            nn.Sequential(make(source_channels + target_channels + steering.num_planes, width, 4, 2, padding), nn.LeakyReLU(0.2))
-        ]
-        for inner, outer, stride in zip(widths[:-1], widths[1:], strides, strict=True):
-            layer = inner_make(inner, outer, 4, stride, padding, bias=bias or norm == "instance")
-            stages.append(nn.Sequential(layer, NORMS[norm](outer), nn.LeakyReLU(0.2)))
+        halvings = [True] * layers + [False]
+        stride, filters = (1, [BlurHalving()]) if antialias else (2, [])
+        entry = make(source_channels + target_channels + steering.num_planes, width, 4, stride, padding)
+        stages: list[nn.Module] = [nn.Sequential(entry, nn.LeakyReLU(0.2), *filters)]
+        for inner, outer, halves in zip(widths[:-1], widths[1:], halvings[1:], strict=True):
+            layer = inner_make(inner, outer, 4, stride if halves else 1, padding, bias=bias or norm == "instance")
+            stages.append(nn.Sequential(layer, NORMS[norm](outer), nn.LeakyReLU(0.2), *(filters if halves else [])))
         shape = {"source_channels": source_channels, "target_channels": target_channels, "layers": layers, "width": width, "norm": norm}
-        kind = {"spectral": spectral, "bias": bias, "padding": padding, "planes": planes}
+        kind = {"spectral": spectral, "bias": bias, "padding": padding, "planes": planes, "antialias": antialias}
         options = {**shape, **kind, "conditions": dict(conditions or {}), "conditioning": conditioning}
         head = make(widths[-1], 1, 4, 1, padding)
         least = smallest_side(layers, padding=padding)

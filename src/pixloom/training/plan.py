@@ -147,7 +147,7 @@ def make_plan(
     smallest = size if settings.get("data.first_size") is None else _first_size(settings["data.first_size"], size=size)
     usual = recipe(recipe_name, size=smallest)
     if known is not None:
-        settings, word = known.with_critic(usual.critic, settings)
+        settings, word = known.with_critic(usual, settings)
         reasons += [word] if word else []
     config = override(
         usual,

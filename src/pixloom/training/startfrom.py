@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pixloom.config import NetworkConfig, TaskConfig, load_config
+from pixloom.config import NetworkConfig, RunConfig, TaskConfig, load_config
 from pixloom.errors import ModelError
 from pixloom.inference.choice import find_model
+from pixloom.methods import METHODS
 from pixloom.methods.base import ANCHORS, generator_of
 from pixloom.modelfile import BACK, Judge, load_judge, load_model, read_description
 from pixloom.nets import NETWORKS
@@ -36,35 +37,60 @@ class Known:
         task: what it translates.
         size: in pixels.
         settings: dotted keys, unless a person says otherwise.
-        critic: that lies beside it.
+        model: where it lies.
+        channels: of the generator's source and target.
     """
 
     task: TaskConfig
     size: int
     settings: Mapping[str, Any]
-    critic: NetworkConfig | None = None
+    model: Path
+    channels: tuple[int, int]
 
-    def with_critic(self, own: NetworkConfig | None, settings: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-        """The settings, with the options of the critic that comes with the model where the run has one of that name and nobody says
-        others; and what becomes of that critic, in words.
+    def with_critic(self, usual: RunConfig, settings: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """The settings, with the options of the critic that comes with the model where the run has one of that name, which is shown the
+        same, and nobody says others; and what becomes of that critic, in words.
 
         Args:
-            own: the recipe's critic.
+            usual: the recipe.
             settings: dotted keys, people's and :attr:`settings`.
         """
-        if self.critic is None:
+        name = settings.get("critic.name", usual.critic.name if usual.critic else None)
+        critic = None if name is None else _critic_with(self.model)
+        if critic is None:
             return dict(settings), None
-        name = settings.get("critic.name", own.name if own else None)
-        if name != self.critic.name:
-            fit = ", ".join(recipes_with(self.critic.name))
-            other = f"is '{name}', which begins anew" if name else "has none"
+        if name != critic.name or not _is_shown(critic, usual, channels=self.channels):
+            fit = ", ".join(
+                other for other in recipes_with(critic.name) if _is_shown(critic, recipe(other, size=256), channels=self.channels)
+            )
             known = f"; --recipe {fit} would go on with it" if fit else ""
-            return dict(settings), f"the critic '{self.critic.name}' of the model does not go on, for this recipe's {other}{known}"
+            return dict(settings), f"the critic '{critic.name}' of the model does not go on, '{name}' begins anew{known}"
         if any(key.startswith("critic.options") for key in settings):
             return dict(settings), f"the critic '{name}' of the model goes on where it has the options that are said"
-        options = {key: value for key, value in self.critic.options.items() if key not in GIVEN_BY_DATA}
+        options = {key: value for key, value in critic.options.items() if key not in GIVEN_BY_DATA}
         word = f"the critic '{name}' of the model goes on, with its options, where channels and size are its own"
         return {**settings, "critic.name": name, "critic.options": options}, word
+
+
+def _critic_with(model: Path) -> NetworkConfig | None:
+    """The critic that comes with a model: from the file beside it, or from its run, whose data give its channels."""
+    judge, run = load_judge(find_model(model)), _run_of(model)
+    return judge.network if judge else load_config(run / "config.yaml").critic if run else None
+
+
+def _is_shown(critic: NetworkConfig, usual: RunConfig, *, channels: tuple[int, int]) -> bool:
+    """Whether a recipe shows a critic what it was built for: pairs, or candidates alone, of the channels of the generator.
+
+    What is not known of it, of a run's, and sources that it does not look at anyway, do not count.
+    """
+    source, target = (critic.options.get(key) for key in ("source_channels", "target_channels"))
+    pairs = METHODS[usual.method].learns_from == "pairs"
+    wanted = channels[0] if pairs else 0
+    return target in (None, channels[1]) and (source in (None, wanted) or critic.name in CANDIDATES_ALONE)
+
+
+CANDIDATES_ALONE = ("vgg", "unet_critic", "domains", "stargan")
+"""Critics that do not look at the source."""
 
 
 def recipes_with(critic: str) -> list[str]:
@@ -85,8 +111,6 @@ def known_of(model: str | Path) -> Known:
     """
     folder = find_model(Path(model))
     description, _ = read_description(folder)
-    judge, run = load_judge(folder), _run_of(Path(model))
-    own = load_config(run / "config.yaml").critic if run else None
     options = {name: value for name, value in description.generator.options.items() if name not in GIVEN_BY_DATA}
     settings = {
         "training.from_model": str(model),
@@ -97,7 +121,8 @@ def known_of(model: str | Path) -> Known:
         **{f"task.options.{name}": value for name, value in description.task.options.items()},
         **({"conditions": description.conditions} if description.conditions else {}),
     }
-    return Known(description.task, description.size, settings, judge.network if judge else own)
+    channels = description.generator.options["source_channels"], description.generator.options["target_channels"]
+    return Known(description.task, description.size, settings, Path(model), channels)
 
 
 def _run_of(model: Path) -> Path | None:
