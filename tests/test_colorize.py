@@ -19,6 +19,7 @@ from pixloom.images import Picture, read, resize, to_model, write
 from pixloom.inference import translator
 from pixloom.inference.tiling import Tiling
 from pixloom.inference.translator import Translator, as_given
+from pixloom.recipes import recipe
 from pixloom.tasks import build_task
 from pixloom.tasks.colorize import AB_SCALE, Colorize, is_grey, lab_to_rgb, rgb_to_lab
 from pixloom.tasks.hints import LONGEST, drawn_hints, painted_hints, smaller_hints
@@ -372,3 +373,14 @@ def test_lightness_is_the_sources_whatever_colour_is_predicted(dtype):
     lightness = [rgb_to_lab((pixels / np.float64(most)).astype(np.float32))[..., 0] for pixels in (source, ours)]
     assert np.abs(lightness[0] - lightness[1]).max() < {np.uint8: 0.3, np.uint16: 0.02, np.float32: 0.02}[dtype]
     assert np.abs(ours.astype(float) - source).max() > 0.1 * most
+
+
+def test_auto_holds_colours_more_to_the_true_ones_than_pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        Image.fromarray(rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+    wanted = {("auto", None): 100.0, ("auto", 7.0): 7.0, ("cgan", None): override(recipe("cgan", size=16), {}).losses.pixel_weight}
+    for (name, said), weight in wanted.items():
+        settings = {} if said is None else {"losses.pixel_weight": said}
+        plan = make_plan(str(tmp_path), task="colorize", recipe_name=name, size=16, images=4, settings=settings)
+        assert plan.config.losses.pixel_weight == weight

@@ -151,8 +151,8 @@ class Task(ABC):
         shown = self.views(source, target, rng=rng)
         return self.encode_source(shown.source, shown.given), self.encode_target(shown.target)
 
-    def settings(self) -> dict[str, Any]:
-        """What this task wants otherwise than a recipe has it, by dotted key; a person's own settings come after these."""
+    def settings(self, recipe: str) -> dict[str, Any]:
+        """What this task wants otherwise than ``recipe`` has it, by dotted key; a person's own settings come after these."""
         return {}
 
     def reversed(self) -> TaskConfig | None:

@@ -34,7 +34,7 @@ class Restore(Task):
         lone(self.name, target)
         return source, source
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, recipe: str) -> dict[str, Any]:
         """A network that adds to its source."""
         return folding(2)
 

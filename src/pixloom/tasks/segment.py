@@ -87,7 +87,7 @@ class Segment(Task):
         """The settings, the classes as a list of mappings."""
         return super().options() | {"classes": plain(self.classes)}
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, recipe: str) -> dict[str, Any]:
         """No noise at use: a label map is right or wrong."""
         return {"inference.dropout": False}
 

@@ -47,7 +47,7 @@ class SuperResolve(Task):
         lone(self.name, target)
         return source, source
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, recipe: str) -> dict[str, Any]:
         """The network that works at the small size."""
         return folding(self.scale)
 

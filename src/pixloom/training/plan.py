@@ -146,13 +146,15 @@ def make_plan(
     # The networks must suit the smallest pictures that they are trained on.
     smallest = size if settings.get("data.first_size") is None else _first_size(settings["data.first_size"], size=size)
     usual = recipe(recipe_name, size=smallest)
+    if recipe_name == "auto" and task == "segment":
+        reasons.append("'auto' was seen to fail on label maps (docs/log.md): the task's own recipe is 'pix2pix'")
     if known is not None:
         settings, word = known.with_critic(usual, settings)
         reasons += [word] if word else []
     config = override(
         usual,
         {"data.size": size}
-        | _settings_of(task, direction=direction, settings=settings)
+        | _settings_of(task, recipe_name, direction=direction, settings=settings)
         | settings_for(conditions)
         | base
         | {key: value for key, value in wishes.items() if value is not None}
@@ -217,11 +219,11 @@ def _blind(config: RunConfig) -> str | None:
     return f"without the recipe's perceptual term: the weights of '{losses.perceptual}' are not here, see docs/metrics.md"
 
 
-def _settings_of(task: str, *, direction: Direction | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _settings_of(task: str, recipe_name: str, *, direction: Direction | None, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a task with these options wants otherwise than a recipe has it."""
     prefix = "task.options."
     options = {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
-    return build_task(TaskConfig(name=task, direction=direction, options=options)).settings()
+    return build_task(TaskConfig(name=task, direction=direction, options=options)).settings(recipe_name)
 
 
 def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
