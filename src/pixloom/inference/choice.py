@@ -153,12 +153,13 @@ def _taken_in(path: Path) -> Path | None:
     if not (folder or (path.is_file() and path.suffix in FOREIGN)):
         return None
     from pixloom.importers import import_model
-    from pixloom.importers.foreign import place_of_encoder
+    from pixloom.importers.foreign import critic_beside, place_of_encoder
     from pixloom.importers.options import FILES
 
     weights = sorted(path.glob("latest_net_G*.pth")) if folder else [path]
     beside = [place_of_encoder(weights[0]), *(weights[0].parent / file for file in FILES)]  # what belongs to it, and its options
-    weights += [each for each in beside if each.is_file()]
+    critics = [critic for each in weights if (critic := critic_beside(each)) is not None]
+    weights += [each for each in (*beside, *critics) if each.is_file()]
     name = hashlib.sha256("".join(checksum(each) for each in weights).encode()).hexdigest()[:16]
     place = cache_folder() / "imported" / name
     if not (place / "config.json").is_file():
