@@ -98,6 +98,9 @@ FREE = ("losses.r1_gamma=0", "losses.r2_gamma=0", "losses.slopes=exact", "losses
 CONTENTS = {f"L1 x {weight}": Arm("auto", (f"losses.pixel_weight={weight}",)) for weight in (20, 50, 100)}
 """How much the content term weighs against the adversarial one."""
 
+COLOURERS = {**RIVALS, "auto, L1 x 20": CONTENTS["L1 x 20"]}
+"""What colours, and ``auto`` as it is with pictures."""
+
 HEAVY = {"L1 x 100": CONTENTS["L1 x 100"]}
 """The content term as heavy as pix2pix has it."""
 
@@ -131,7 +134,7 @@ def ablation() -> dict[str, Arm]:
 
 RACES = {
     "facades-64": Race("label map to facade, equal time", "facades-300", FACADES, 64, 10.0, RIVALS, looks=5),
-    "colorize-64": Race("grey to colour, equal time", "bsds500", ("--task", "colorize"), 64, 10.0, RIVALS, looks=5, spoilt=True),
+    "colorize-64": Race("grey to colour, equal time", "bsds500", ("--task", "colorize"), 64, 10.0, COLOURERS, looks=5, spoilt=True),
     "facades-128": Race(
         "label map to facade at 128 px: how much longer the published recipe takes",
         "facades-300",
@@ -166,7 +169,6 @@ RACES = {
     },
     "penalties-64": Race("label map to facade, by the strength of R1 and R2", "facades-300", FACADES, 64, 10.0, PENALTIES, looks=5),
     "contents-64": Race("grey to colour, by the weight of L1", "bsds500", ("--task", "colorize"), 64, 4.0, CONTENTS),
-    "heavy-colours-64": Race("grey to colour with L1 x 100", "bsds500", ("--task", "colorize"), 64, 10.0, HEAVY, looks=5, spoilt=True),
     "heavy-facades-64": Race("label map to facade with L1 x 100", "facades-300", FACADES, 64, 10.0, HEAVY, looks=5),
     "aids-50": Race("label map to facade from 50 pairs, with what is said to help", "facades-50", FACADES, 64, 2.0, AIDS),
     "sizes-128": Race("label map to facade in 3 minutes, by networks of four sizes", "facades-300", FACADES, 128, 3.0, SIZES),
