@@ -354,7 +354,7 @@ def test_settings_rebuild_the_same_conditions():
 def test_what_must_be_given():
     conditions = Conditions((Label(("a", "b")),), 0.0)
     conditions.check(["label"])
-    with pytest.raises(ConfigError, match="needs a label") as caught:
+    with pytest.raises(ConfigError, match="needs the condition 'label'") as caught:
         conditions.check([])
     assert "--label" in caught.value.fix
     replace(conditions, dropout=0.1).check([])
