@@ -20,7 +20,7 @@ from pixloom.training.history import read
 from pixloom.training.learner import Learner
 from pixloom.training.plan import make_plan
 from pixloom.training.preflight import checked
-from pixloom.training.startfrom import begin_with
+from pixloom.training.startfrom import begin_with, known_of
 from pixloom.training.state import list_checkpoints
 from tiny import NARROW, tiny_config, write_pairs
 
@@ -247,6 +247,7 @@ def test_a_critic_that_is_shown_something_else_shapes_nothing(pairs, tmp_path):
     torch.save(peers_more.peer_scales_state(3, **shape), tmp_path / "latest_net_D.pth")
     found = import_model(tmp_path / "latest_net_G.pth", out=tmp_path / "imported", settings={"size": 16})
     assert found.critic == "bicycle_critic"
+    assert known_of(found.folder).recipes() == [], "what the import says it goes on with"
     settings = {"training.from_model": str(found.folder), "compute.device": "cpu", "critic.name": "multiscale"}
     plan = make_plan(str(pairs), recipe_name="pix2pix", images=2, settings=settings)
     assert "widths" not in plan.config.critic.options, "it judges pictures alone, and would be shown pairs"

@@ -281,8 +281,7 @@ def import_(
     """Take in a model of another program and say what it is."""
     from pixloom.config import parse_settings
     from pixloom.importers import FAMILIES, import_model
-    from pixloom.modelfile import load_judge
-    from pixloom.training.startfrom import recipes_with
+    from pixloom.training.startfrom import known_of
 
     said = parse_settings(list(settings))
     found = import_model(file, out=out, critic=critic, family=family, part=part, settings=said, names=tuple(names), overwrite=overwrite)
@@ -293,9 +292,9 @@ def import_(
     both = ", both ways" if found.back else ""
     typer.echo(f"{FAMILIES[found.family].title}{where}{both}: {reads} to {options['target_channels']} channels")
     if found.critic is not None:
-        fit = " or ".join(recipes_with(load_judge(found.folder).network.name))  # type: ignore[union-attr]
-        more = f" --recipe {fit}" if fit else ""
-        typer.echo(f"with {FAMILIES[found.critic].title}, to go on with: pixloom train DATA --from {found.folder}{more}")
+        fit = " or ".join(known_of(found.folder).recipes())
+        more = f", to go on with: pixloom train DATA --from {found.folder} --recipe {fit}" if fit else ""
+        typer.echo(f"with {FAMILIES[found.critic].title}{more}")
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"wrote {found.folder}; use it: pixloom translate {found.folder} PICTURES --out FOLDER")

@@ -40,6 +40,8 @@ class VggCritic(Critic):
         conditioning: how they are taken in, see ``steering``.
     """
 
+    sees_source: ClassVar[bool] = False
+
     def __init__(
         self,
         *,
@@ -105,6 +107,7 @@ class UNetCritic(Critic):
     """
 
     keeps_scale: ClassVar[bool] = True
+    sees_source: ClassVar[bool] = False
 
     def __init__(
         self,

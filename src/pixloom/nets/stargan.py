@@ -35,6 +35,7 @@ class StarGanCritic(Critic):
     """
 
     keeps_scale: ClassVar[bool] = True
+    sees_source: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -270,6 +270,7 @@ class DomainCritic(nn.Module):
     """
 
     keeps_scale: ClassVar[bool] = True
+    sees_source: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -60,9 +60,7 @@ class Known:
         if critic is None:
             return dict(settings), None
         if name != critic.name or not _is_shown(critic, usual, channels=self.channels):
-            fit = ", ".join(
-                other for other in recipes_with(critic.name) if _is_shown(critic, recipe(other, size=256), channels=self.channels)
-            )
+            fit = ", ".join(self.recipes())
             known = f"; --recipe {fit} would go on with it" if fit else ""
             return dict(settings), f"the critic '{critic.name}' of the model does not go on, '{name}' begins anew{known}"
         if any(key.startswith("critic.options") for key in settings):
@@ -70,6 +68,19 @@ class Known:
         options = {key: value for key, value in critic.options.items() if key not in GIVEN_BY_DATA}
         word = f"the critic '{name}' of the model goes on, with its options, where channels and size are its own"
         return {**settings, "critic.name": name, "critic.options": options}, word
+
+    def recipes(self) -> list[str]:
+        """The recipes that go on with the critic that comes with the model, and ask no condition of its generator that it has not."""
+        critic, steered = _critic_with(self.model), self.settings.get("conditions", {})
+        if critic is None:
+            return []
+        usual = {name: recipe(name, size=256) for name in RECIPES}
+        alike = {name: each for name, each in usual.items() if each.critic is not None and each.critic.name == critic.name}
+        return [
+            name
+            for name, each in alike.items()
+            if each.conditions.keys() <= steered.keys() and _is_shown(critic, each, channels=self.channels)
+        ]
 
 
 def _critic_with(model: Path) -> NetworkConfig | None:
@@ -86,21 +97,8 @@ def _is_shown(critic: NetworkConfig, usual: RunConfig, *, channels: tuple[int, i
     source, target = (critic.options.get(key) for key in ("source_channels", "target_channels"))
     pairs = METHODS[usual.method].learns_from == "pairs"
     wanted = channels[0] if pairs else 0
-    return target in (None, channels[1]) and (source in (None, wanted) or critic.name in CANDIDATES_ALONE)
-
-
-CANDIDATES_ALONE = ("vgg", "unet_critic", "domains", "stargan")
-"""Critics that do not look at the source."""
-
-
-def recipes_with(critic: str) -> list[str]:
-    """The recipes that play with a critic of that name.
-
-    >>> recipes_with("multiscale")
-    ['pix2pixhd', 'spade']
-    """
-    found = {name: recipe(name, size=256).critic for name in RECIPES}
-    return [name for name, own in found.items() if own is not None and own.name == critic]
+    looks = getattr(NETWORKS[critic.name], "sees_source", True)
+    return target in (None, channels[1]) and (source in (None, wanted) or not looks)
 
 
 def known_of(model: str | Path) -> Known:
