@@ -23,6 +23,7 @@ from pixloom.inference.tiling import Tiling
 from pixloom.inference.translator import Translator
 from pixloom.losses.classes import cross_entropy, dice
 from pixloom.metrics import segmentation
+from pixloom.nets.layers import Shares
 from pixloom.tasks import build_task
 from pixloom.tasks.base import Shown
 from pixloom.tasks.labels import Label
@@ -46,6 +47,32 @@ def some_shares(seed=0, *, classes=3, unlabelled=True):
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------------------
+
+def test_shares_that_are_quite_wrong_can_still_be_learnt_from():
+    """Where a plain softmax has no gradient left, the cross-entropy's is p - t of every pixel, the largest there is."""
+    logits = torch.tensor([-200.0, 200.0, -200.0]).reshape(1, 3, 1, 1).requires_grad_()
+    target = torch.tensor([1.0, -1.0, -1.0]).reshape(1, 3, 1, 1)
+    head = Shares()
+    cross_entropy(head.eval()(logits), target).backward()
+    assert not logits.grad.any()  # the trap; in use there is no harm in it
+    logits.grad = None
+    loss = cross_entropy(head.train()(logits), target)
+    loss.backward()
+    assert loss.item() == pytest.approx(12, rel=1e-3)
+    torch.testing.assert_close(logits.grad.flatten(), torch.tensor([-1.0, 1.0, 0.0]), atol=2e-2, rtol=0)
+
+
+def test_shares_within_reach_are_a_plain_softmax_while_learning_too():
+    logits = 2 * torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(Shares().train()(logits), 2 * logits.softmax(1) - 1, atol=1e-12, rtol=0)
+    far = torch.tensor([40.0, 30.0, -40.0]).reshape(1, 3, 1, 1)
+    assert Shares().train()(far).argmax(1).item() == 0  # the winner stays one
+
+
+def test_in_auto_the_critic_of_label_maps_weighs_little():
+    task = Segment()
+    assert task.settings("auto")["losses.adversarial_weight"] == 0.1
+    assert "losses.adversarial_weight" not in task.settings("pix2pix")
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -588,7 +588,7 @@ from pixloom.training.state import list_checkpoints
 
 config, run, kills = load_config(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
 train(config.model_copy(update={"training": config.training.model_copy(update={"images": 2})}), out=run.parent / "warm", quiet=True)
-most = 1.2
+most, share = 1.2, config.training.images / (kills + 4)
 rng = random.Random(1234)
 
 def live():
@@ -608,8 +608,10 @@ def images():
 
 hits, seen = 0, []
 while hits < kills:
-    child = live()
-    time.sleep(rng.uniform(0.02, most))
+    child, deadline = live(), time.monotonic() + rng.uniform(0.02, most)
+    while time.monotonic() < deadline and images() < share * (hits + 1):  # on a fast machine too all kills hit a living run
+        time.sleep(0.01)
+    time.sleep(rng.uniform(0, 0.03))
     finished, status = os.waitpid(child, os.WNOHANG)
     if finished:
         if status != 0:

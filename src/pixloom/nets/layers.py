@@ -259,11 +259,22 @@ class Dropout(nn.Module):
         return F.dropout(maps, self.probability, training=self.training)
 
 
+REACH = 12.0
+"""How far below the largest logit the others count while they are learnt: e^-12, 6e-6, is a share that float32 still tells from none."""
+
+
 class Shares(nn.Module):
-    """2 softmax(maps) - 1 over the channels: shares of classes, 0 to 1, in the range of pictures, -1 to 1."""
+    """2 softmax(maps) - 1 over the channels: shares of classes, 0 to 1, in the range of pictures, -1 to 1.
+
+    Where a share is 0 to the last bit no gradient gets through: a network that gets there in its first steps, or is driven there by a
+    critic that tells shares from labels, stays. While it learns logits are cut off before that, with gradients as if they were not.
+    """
 
     def forward(self, maps: Images) -> Images:
         """(batch, channels, height, width) of logits to the same shape in [-1, 1], with sum 2 - channels over the channels."""
+        if self.training:
+            near = torch.maximum(maps, maps.amax(dim=1, keepdim=True) - REACH)
+            maps = maps + (near - maps).detach()
         return 2 * F.softmax(maps, dim=1) - 1
 
 

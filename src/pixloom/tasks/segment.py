@@ -88,8 +88,8 @@ class Segment(Task):
         return super().options() | {"classes": plain(self.classes)}
 
     def settings(self, recipe: str) -> dict[str, Any]:
-        """No noise at use: a label map is right or wrong."""
-        return {"inference.dropout": False}
+        """No noise at use: a label map is right or wrong. In ``auto`` a critic that weighs little: it tells shares from labels at once."""
+        return {"inference.dropout": False} | ({"losses.adversarial_weight": 0.1} if recipe == "auto" else {})
 
     def channels(self, source: int, target: int | None) -> tuple[int, int]:
         """The photo's own, and one per class."""

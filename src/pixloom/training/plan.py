@@ -146,8 +146,6 @@ def make_plan(
     # The networks must suit the smallest pictures that they are trained on.
     smallest = size if settings.get("data.first_size") is None else _first_size(settings["data.first_size"], size=size)
     usual = recipe(recipe_name, size=smallest)
-    if recipe_name == "auto" and task == "segment":
-        reasons.append("'auto' was seen to fail on label maps (docs/log.md): the task's own recipe is 'pix2pix'")
     if known is not None:
         settings, word = known.with_critic(usual, settings)
         reasons += [word] if word else []
