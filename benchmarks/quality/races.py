@@ -171,7 +171,17 @@ RACES = {
     "contents-64": Race("grey to colour, by the weight of L1", "bsds500", ("--task", "colorize"), 64, 4.0, CONTENTS),
     "heavy-facades-64": Race("label map to facade with L1 x 100", "facades-300", FACADES, 64, 10.0, HEAVY, looks=5),
     "aids-50": Race("label map to facade from 50 pairs, with what is said to help", "facades-50", FACADES, 64, 2.0, AIDS),
-    "sizes-128": Race("label map to facade in 3 minutes, by networks of four sizes", "facades-300", FACADES, 128, 3.0, SIZES),
+    **{
+        f"sizes-{size}-{minutes}": Race(
+            f"label map to facade in {minutes} minute(s) at {size} px, by networks of four sizes",
+            "facades-300",
+            FACADES,
+            size,
+            minutes,
+            SIZES,
+        )
+        for size, minutes in ((64, 1), (128, 1), (128, 3))
+    },
     "shift-camera": Race(
         "retina to vessels, and the same by another camera",
         "drive",
