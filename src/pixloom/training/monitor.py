@@ -160,7 +160,7 @@ def _not_finite(now: Signs, before: Sequence[Signs], setting: Setting) -> str | 
 
 def _saturated(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
     share = now.get("ends", 0.0)
-    return f"{share:.0%} more of the output than of the targets stands at the ends of the range" if share > 0.5 else None
+    return f"{share:.0%} of the output stands at the ends of the range, where the targets do not" if share > 0.5 else None
 
 
 def _critic_wins(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
@@ -269,7 +269,7 @@ RULES: dict[str, Rule] = {
         "an update moves a network's weights by more than a fifth of their size", _too_fast, ("a tenth of the learning rates",)
     ),
     "outputs are saturated": Rule(
-        "half of the output more than of the targets stands at the ends of the range",
+        "half of the output stands at the ends of the range where the targets do not, by more than 0.2",
         _saturated,
         ("a tenth of the learning rates", "training.clip_norm=1"),
         hides=True,

@@ -10,7 +10,7 @@ sign                      what it is
 ``spread``                deviation of outputs over sources, as a share of the targets'
 ``source_spread``         deviation of the sources, in [-1, 1]
 ``answers``               mean |G(x, z) - G(x, z')|, as a share of the targets' deviation
-``ends``                  share of output values at the ends of the range, less the targets'
+``ends``                  share of output values at the ends of the range where the targets' are not near them
 ``fine``                  log10 of the power in the finest octave, outputs over targets: negative, blurred; positive, noisy
 ``grid``                  decibels by which the power at periods of 2, 4 and 8 pixels stands out, outputs over targets: checkerboards
 ``error``                 mean |y - y_hat| of pictures that are learnt from, and with ``_held_out`` of others
@@ -38,6 +38,9 @@ from pixloom.shapes import Judgement
 PERIODS = (2, 4, 8)
 END = 0.99
 """Values beyond it, and below its negative, are at the ends."""
+
+NEAR = 0.2
+"""How far from an end a target may be for an output to belong there: the black around nuclei is not quite black."""
 
 LEAST_SPREAD = 0.01
 """Targets that differ less are all alike."""
@@ -68,7 +71,7 @@ def examine(method: Method, batch: Batch, held_out: Batch | None, *, pictures: b
             with torch.no_grad():
                 signs["answers"] = (method.translate(batch).fake - made).abs().mean() / wanted
     if pictures and made.shape == target.shape:
-        signs |= {"ends": at_ends(made) - at_ends(target), "fine": fineness(made) - fineness(target), "grid": grid(made) - grid(target)}
+        signs |= {"ends": at_ends(made, target), "fine": fineness(made) - fineness(target), "grid": grid(made) - grid(target)}
     if method.learns_from == "pairs" and made.shape == target.shape:
         signs["error"] = (made - target).abs().mean()
         if held_out is not None and unseen is not None:
@@ -123,9 +126,9 @@ def spread(pictures: Tensor) -> Tensor:
     return pictures.std(0, correction=0).mean()
 
 
-def at_ends(pictures: Tensor) -> Tensor:
-    """Share of values at the ends of the range."""
-    return (pictures.abs() > END).float().mean()
+def at_ends(made: Tensor, target: Tensor) -> Tensor:
+    """Share of values at the ends of the range, and not near the target's."""
+    return ((made.abs() > END) & ((made.clamp(-1, 1) - target).abs() > NEAR)).float().mean()
 
 
 def fineness(pictures: Tensor) -> Tensor:
