@@ -96,6 +96,21 @@ def test_the_page_says_what_is_lost_elsewhere(tmp_path):
     assert "| auto | 20 | 3 | 0.8 | 0.4 |" in page
 
 
+def test_few_pairs_are_one_table_by_their_number(tmp_path):
+    for count, arm, lpips in ((25, "auto", 0.4), (25, "pix2pix", 0.5), (100, "auto", 0.2)):
+        figures = {"lpips": lpips, "lpips_alex": 0.6, "kid_inception768": 0.003}
+        record = {
+            **{"race": f"few-{count}", "arm": arm, "seed": 0, "title": f"maps from {count} pairs"},
+            **{"size": 64, "images": 20, "minutes": 3.0},
+            "judgements": [{"images": 20, "seconds": 60.0, "figures": figures}],
+        }
+        (tmp_path / f"few-{count}-{arm}-seed0.json").write_text(json.dumps(record), encoding="utf-8")
+    page = write_page(tmp_path, tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "## few: quality against the number of pairs\n\nmaps; 64 px; 3 minutes each (20 images of auto, 20 images of pix2pix)" in page
+    assert "| 25 | 0.4 | 0.5 | 0.6 | 0.6 | 3 | 3 |\n| 100 | 0.2 | – | 0.6 | – | 3 | – |" in page
+    assert "few-25" not in page
+
+
 def test_the_page_has_means_and_ranges_of_the_last_look(tmp_path):
     def write(arm, seed, lpips):
         figures = {"lpips": lpips, "lpips_alex": 0.5, "kid_inception768": 0.003, "psnr": 14.0, "ssim": 0.3}

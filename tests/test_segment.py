@@ -48,6 +48,7 @@ def some_shares(seed=0, *, classes=3, unlabelled=True):
 
 # --- losses -----------------------------------------------------------------------------------------------------------------------
 
+
 def test_shares_that_are_quite_wrong_can_still_be_learnt_from():
     """Where a plain softmax has no gradient left, the cross-entropy's is p - t of every pixel, the largest there is."""
     logits = torch.tensor([-200.0, 200.0, -200.0]).reshape(1, 3, 1, 1).requires_grad_()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ from benchmarks.quality import faults
 from benchmarks.quality.races import RACES
 
 Record = Mapping[str, Any]
+
+FEW = re.compile(r"(few[a-z-]*)-(\d+)")
+"""Races that differ in the number of pairs: group and number."""
 
 SHOWN = {
     "lpips": ("LPIPS ↓", 1.0),
@@ -38,7 +42,10 @@ where no other is named. None of this was run on a GPU.
 
 def write_page(results: Path, page: Path) -> Path:
     """The page of all races that are recorded."""
-    sections = [section(name, records) for name in RACES if (records := load(results, name))]
+    raced = {name: records for name in RACES if (records := load(results, name))}
+    sections = [section(name, records) for name, records in raced.items() if not FEW.fullmatch(name)]
+    groups = dict.fromkeys(found[1] for found in map(FEW.fullmatch, raced) if found)
+    sections += [by_pairs(group, raced) for group in groups]
     stable = {name: row["auto"] for name in RACES if name.startswith("stable-") and "auto" in (row := load(results, name))}
     sections.append(faults.section(results, stable))
     page.write_text("\n".join([HEAD, *sections]), encoding="utf-8")
@@ -68,6 +75,25 @@ def section(name: str, records: Mapping[str, Sequence[Record]]) -> str:
     if any(len(record["judgements"]) > 1 for seeds in records.values() for record in seeds):
         parts.append(way(records))
     return "\n\n".join(parts) + "\n"
+
+
+def by_pairs(group: str, raced: Mapping[str, Mapping[str, Sequence[Record]]]) -> str:
+    """Races of one group: the end of every arm against the number of pairs."""
+    races = {int(found[2]): records for name, records in raced.items() if (found := FEW.fullmatch(name)) and found[1] == group}
+    arms = list(dict.fromkeys(arm for records in races.values() for arm in records))
+    keys = ("lpips", "lpips_alex", "kid_inception768")
+    first = next(iter(next(iter(races.values())).values()))[0]
+    head = ["pairs", *(f"{SHOWN[key][0]}: {arm}" for key in keys for arm in arms)]
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+    for count, records in sorted(races.items()):
+        looks = {arm: [record["judgements"][-1]["figures"] for record in records.get(arm, ())] for arm in arms}
+        cells = [_cell([figures[key] * SHOWN[key][1] for figures in looks[arm]]) for key in keys for arm in arms]
+        lines.append(f"| {' | '.join([str(count), *cells])} |")
+    images = ", ".join(f"{next(iter(races.values()))[arm][0]['images']:,} images of {arm}" for arm in next(iter(races.values())))
+    most = max(len(seeds) for records in races.values() for seeds in records.values())
+    title = first["title"].rpartition(" from ")[0]
+    words = f"{title}; {first['size']} px; {first['minutes']:g} minutes each ({images}); up to {most} seeds."
+    return "\n\n".join([f"## {group}: quality against the number of pairs", words, "\n".join(lines)]) + "\n"
 
 
 def ends(records: Mapping[str, Sequence[Record]]) -> str:
