@@ -62,6 +62,7 @@ DATA_SETS = {
     "bsds500": datasets.DATA_SETS["bsds500"],
     "nuclei": datasets.DATA_SETS["nuclei"],
     "drive": datasets.DATA_SETS["drive"],
+    "camvid": datasets.DATA_SETS["camvid"],
     "chase": DataSet("CHASE_DB1 (Fraz et al., 2012), retinas and their vessels", "CC BY 4.0, not verified", "20 judged", chase),
     "stained": DataSet("2018 Data Science Bowl, the stained pictures", "CC0", "91 judged", stained, public=True),
     **{f"facades-{count}": some_facades(count) for count in (25, 50, 100, 200, 300)},

@@ -58,6 +58,9 @@ RETINAS = ("--task", "segment", "--source", "images", "--target", "vessels")
 CELLS = ("--task", "segment", "--source", "images", "--target", "masks")
 """Microscopy to nuclei."""
 
+STREETS = ("--task", "segment", "--source", "images", "--target", "masks", "--set", "task.options.ignore=Unlabelled")
+"""Frames of a drive to eleven classes."""
+
 NUCLEI = ("--task", "pair", "--source", "masks", "--target", "images")
 """Masks to microscopy."""
 
@@ -202,6 +205,7 @@ RACES = {
         elsewhere=("stained",),
         spoilt=True,
     ),
+    "streets-128": Race("street to label map, equal time", "camvid", STREETS, 128, 4.0, {"auto": AUTO, "pix2pix": REFERENCE}, spoilt=True),
     "stable-facades": Race("label map to facade, many seeds", "facades-300", FACADES, 64, 1.0, {"auto": AUTO}),
     "stable-colours": Race("grey to colour, many seeds", "bsds500", ("--task", "colorize"), 64, 1.0, {"auto": AUTO}),
     "stable-nuclei": Race("masks to microscopy, many seeds", "nuclei", NUCLEI, 64, 1.0, {"auto": AUTO}),
