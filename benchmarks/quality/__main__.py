@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from benchmarks.quality.races import RACES
     from benchmarks.quality.reading import write_page
     from benchmarks.quality.running import Places
+    from pixloom.heap import keep_heap
 
     if options.names in (["list"], ["tables"]):
         rows = (f"{n:16} {r.title}; {r.data}, {r.size} px, {r.minutes:g} minutes, {len(r.arms)} arms" for n, r in RACES.items())
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"there is no race {', '.join(unknown)}; see: python -m benchmarks.quality list")
     if options.data is None or options.weights is None:
         raise SystemExit("--data and --weights are needed for training and judging")
+    keep_heap()  # judging asks for the same memory again and again
     places = Places(options.data, options.weights, options.out, RESULTS)
     for seed in options.seeds:
         if options.names == ["faults"]:

@@ -48,7 +48,6 @@ class Segment(Task):
 
     name: ClassVar[str] = "segment"
     summary: ClassVar[str] = "photo to label map; train on pairs of photo and label map (ids, masks or colours)"
-    recipe: ClassVar[str] = "pix2pix"
     needs_pairs: ClassVar[bool] = True
     head: ClassVar[str] = "softmax"
     makes_labels: ClassVar[bool] = True
