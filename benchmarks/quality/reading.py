@@ -141,7 +141,7 @@ def passed(record: Record, look: Mapping[str, Any]) -> float:
 def drops(records: Mapping[str, Sequence[Record]]) -> str:
     """What is lost on sources unlike those that were learnt from: the figure, and beside it how much worse than on the usual ones."""
     first = next(iter(records.values()))[0]
-    key = next(key for key in ("dice", "lpips") if key in first["judgements"][-1]["figures"])
+    key = next(key for key in ("dice", "miou", "lpips") if key in first["judgements"][-1]["figures"])
     lines = [f"| sources, {SHOWN[key][0]} | {' | '.join(records)} |", f"| {' | '.join('---' for _ in range(len(records) + 1))} |"]
     usual = {arm: [record["judgements"][-1]["figures"][key] for record in seeds] for arm, seeds in records.items()}
     lines.append(f"| as learnt from | {' | '.join(_cell(usual[arm]) for arm in records)} |")
