@@ -53,6 +53,9 @@ class DataConfig(Section):
         286 / 256, ge=1.0, le=16.0, description="pictures are loaded with their short side at size * jitter, then cropped at random"
     )
     flip: bool = Field(True, description="mirror half of the examples")
+    disturb: float = Field(
+        0.0, ge=0.0, le=1.0, description="share of the sources that are learnt from darker or lighter, blurred or noisy; targets stay"
+    )
     holdout: float = Field(
         0.1, ge=0.0, lt=1.0, description="share of the training pictures set aside for validation when the data has no validation split"
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pixloom.config import OptimizerConfig, RunConfig
 from pixloom.data.batch import Batch
+from pixloom.data.disturbing import disturbed
 from pixloom.methods import Method, build_method
 from pixloom.methods import build_networks as method_networks
 from pixloom.methods.base import Outputs
@@ -96,6 +97,8 @@ class Learner:
         statistics = self._statistics()
         if self.method.game is not None:
             self.method.game.passed = self.passed
+        if self.config.data.disturb:
+            batch = replace(batch, source=disturbed(batch.source, share=self.config.data.disturb))
         result = self._play(batch, train_generator=train_generator)
         for buffer, former in statistics:  # batch norm has already averaged a bad pass into its statistics
             buffer.copy_(torch.where(result.sound, buffer, former))

@@ -250,6 +250,7 @@ def complete(config: RunConfig, *, reasons: tuple[str, ...] = ()) -> Plan:
     listing = _without_unfit(listing, task)
     config = override(config, {f"task.options.{name}": value for name, value in task.options().items()})
     _check_pixel_loss(config, task)
+    _check_disturbed(config, task, more=network_channels[0] > max(filter(None, picture_channels)))
     config, reasons = _seeing(config, reasons, channels=network_channels[1])
     if task.head != "tanh":
         if option_of(config.generator, "head") is None:
@@ -346,6 +347,14 @@ def _without_unfit(listing: Listing, task: Task) -> Listing:
     note = f"{len(unfit)} of {len(train)} training examples are left out: {why}; the first is {first}."
     fit = tuple(record for record in train if record.id not in unfit)
     return replace(listing, splits={**listing.splits, "train": fit}, notes=(*listing.notes, note))
+
+
+def _check_disturbed(config: RunConfig, task: Task, *, more: bool) -> None:
+    if config.data.disturb and (task.source_is_labels or more):
+        what = "classes" if task.source_is_labels else "a picture and marks on it"
+        raise ConfigError(
+            "data.disturb is for sources that are pictures", why=f"those of '{task.name}' are {what} here", fix="leave data.disturb out"
+        )
 
 
 def _check_pixel_loss(config: RunConfig, task: Task) -> None:
