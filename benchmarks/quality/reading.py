@@ -82,14 +82,15 @@ def by_pairs(group: str, raced: Mapping[str, Mapping[str, Sequence[Record]]]) ->
     races = {int(found[2]): records for name, records in raced.items() if (found := FEW.fullmatch(name)) and found[1] == group}
     arms = list(dict.fromkeys(arm for records in races.values() for arm in records))
     keys = ("lpips", "lpips_alex", "kid_inception768")
-    first = next(iter(next(iter(races.values())).values()))[0]
+    one = {arm: seeds[0] for arm, seeds in next(iter(races.values())).items()}  # all races of a group are equally long
+    first = next(iter(one.values()))
     head = ["pairs", *(f"{SHOWN[key][0]}: {arm}" for key in keys for arm in arms)]
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     for count, records in sorted(races.items()):
         looks = {arm: [record["judgements"][-1]["figures"] for record in records.get(arm, ())] for arm in arms}
         cells = [_cell([figures[key] * SHOWN[key][1] for figures in looks[arm]]) for key in keys for arm in arms]
         lines.append(f"| {' | '.join([str(count), *cells])} |")
-    images = ", ".join(f"{next(iter(races.values()))[arm][0]['images']:,} images of {arm}" for arm in next(iter(races.values())))
+    images = ", ".join(f"{record['images']:,} images of {arm}" for arm, record in one.items())
     most = max(len(seeds) for records in races.values() for seeds in records.values())
     title = first["title"].rpartition(" from ")[0]
     words = f"{title}; {first['size']} px; {first['minutes']:g} minutes each ({images}); up to {most} seeds."
