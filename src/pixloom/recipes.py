@@ -49,7 +49,7 @@ def auto(size: int) -> RunConfig:
         recipe="auto",
         data=DataConfig(size=size),
         generator=NetworkConfig(name="residual_unet", options={"halvings": halvings, "width": 48}),
-        critic=NetworkConfig(name="residual", options={"layers": min(3, halvings)}),
+        critic=NetworkConfig(name="residual", options={"layers": min(3, halvings), "detail": 4.0}),
         losses=LossConfig(
             adversarial="relativistic",
             pixel_weight=20.0,

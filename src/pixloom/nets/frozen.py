@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -37,6 +37,7 @@ class FrozenCritic(nn.Module):
         heads: channels within a head.
         layers: number of halvings of the critic of its own.
         width: its channels at half the size.
+        detail: how much its own critic enlarges the candidate's fine detail, see ``residual.ResidualCritic``.
         conditions: width of each condition by its kind, see ``steering.Widths``; its own critic judges them.
         conditioning: how they are taken in, see ``steering``.
 
@@ -56,6 +57,7 @@ class FrozenCritic(nn.Module):
         heads: Annotated[int, Field(ge=1, le=1024)] = 64,
         layers: Annotated[int, Field(ge=1, le=7)] = 3,
         width: Width = 32,
+        detail: NonNegativeFloat = 0.0,
         conditions: Widths | None = None,
         conditioning: Conditioning = "projection",
     ) -> None:
@@ -73,6 +75,7 @@ class FrozenCritic(nn.Module):
             "heads": heads,
             "layers": layers,
             "width": width,
+            "detail": detail,
             "conditions": dict(conditions or {}),
             "conditioning": conditioning,
         }
@@ -81,6 +84,7 @@ class FrozenCritic(nn.Module):
             target_channels=target_channels,
             layers=layers,
             width=width,
+            detail=detail,
             conditions=conditions,
             conditioning=conditioning,
         )

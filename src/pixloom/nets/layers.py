@@ -171,6 +171,16 @@ class BlurHalving(nn.Module):
         return F.avg_pool2d(F.avg_pool2d(F.pad(maps, (1, 1, 1, 1), mode="reflect"), 2, 1), 2)
 
 
+def fine_detail(pictures: Tensor) -> Tensor:
+    """What halving and doubling the size by low-pass filters loses of (batch, channels, height, width).
+
+    The finest level of a Laplacian pyramid (Burt and Adelson, "The Laplacian Pyramid as a Compact Image Code", 1983).
+    """
+    height, width = pictures.shape[2:]
+    low = F.interpolate(BlurHalving()(pictures), size=(height, width), mode="bilinear", align_corners=False)
+    return pictures - low
+
+
 class BlurDoubling(nn.Module):
     """Twice the size without aliasing: zeros between the places, then the binomial filter (1, 3, 3, 1) / 4 along rows and columns.
 
@@ -368,6 +378,32 @@ def initialize(network: nn.Module, *, gain: float = 0.02) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+EVEN = 64
+"""Inputs of a layer up to which it takes the whole learning rate."""
+
+
+def equalized(network: nn.Module) -> dict[str, float]:
+    """Shares of the learning rate by the names of layers, so that no layer moves its output farther than others: sqrt(64 / inputs).
+
+    Adam moves every weight by about the rate, whatever its gradient, so that a layer's output moves with the number of its inputs. Without
+    normalisation the moves of all layers multiply, and a rate at which narrow layers learn throws wide ones about. In Karras et al.,
+    "Progressive Growing of GANs", ICLR 2018, section 4.1, weights of unit size are scaled by sqrt(2 / inputs) wherever they are used, with
+    the same effect on their steps.
+
+    Args:
+        network: whose convolutions and linear layers are meant.
+
+    Returns:
+        Those of more than :data:`EVEN` inputs with their shares.
+
+    >>> equalized(nn.Sequential(nn.Conv2d(64, 8, 1), nn.Conv2d(64, 8, 2)))
+    {'1': 0.5}
+    """
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    inputs = {name: layer.weight[0].numel() for name, layer in layers.items()}
+    return {name: (EVEN / count) ** 0.5 for name, count in inputs.items() if count > EVEN}
 
 
 def bare(network: nn.Module, *, compiled_only: bool = False) -> nn.Module:

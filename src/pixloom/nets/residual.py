@@ -2,7 +2,8 @@
 
 Both are made of what R3GAN found to matter (Huang et al., "The GAN is dead; long live the GAN! A Modern GAN Baseline", NeurIPS 2024,
 section 3): no normalisation, so that no picture depends on another and no place on all others; inverted blocks with grouped convolutions,
-each of which begins as the identity; low-pass filters in place of strides and transposed convolutions, which leave checkerboards.
+each of which begins as the identity; low-pass filters in place of strides and transposed convolutions, which leave checkerboards. What
+normalisation would have done, equal rates of all layers do (``layers.equalized``).
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from pixloom.nets.discriminators import Critic, steering_of
-from pixloom.nets.layers import BlurDoubling, BlurHalving, Condition, Head, Pictures, output_head
+from pixloom.nets.layers import BlurDoubling, BlurHalving, Condition, Head, Pictures, equalized, fine_detail, output_head
 from pixloom.nets.steering import Chain, Conditioning, Injection, Steering, Widths, is_local, stacked
 
 Width = Annotated[int, Field(ge=2, le=512, multiple_of=2)]
@@ -43,6 +44,9 @@ class ResidualUNet(nn.Module):
         conditions: width of each condition by its kind, see ``steering.Widths``.
         injection: how noise and conditions are taken in, by every block, see ``steering``.
         head: what makes the output of the last maps, see ``layers.output_head``.
+
+    Attributes:
+        rates: shares of the learning rate by layer, see ``layers.equalized``.
     """
 
     keeps_scale: ClassVar[bool] = True
@@ -83,15 +87,15 @@ class ResidualUNet(nn.Module):
         steering = self.steering
         self.entry = nn.Sequential(nn.Conv2d(seen, widths[0], 3, padding=1), nn.LeakyReLU(0.2))
         self.down = nn.ModuleList(
-            Chain(BlurHalving(), nn.Conv2d(outer, inner, 1), *blocks_of(inner, blocks, steering=steering))
+            Chain(BlurHalving(), Plain(outer, inner, 1), *blocks_of(inner, blocks, steering=steering))
             for outer, inner in pairwise(widths)
         )
         self.middle = Chain(*blocks_of(widths[-1], middle, steering=steering))
         upwards = list(pairwise(reversed(widths)))
-        self.narrow = nn.ModuleList(nn.Conv2d(inner, outer, 1) for inner, outer in upwards)
+        self.narrow = nn.ModuleList(Plain(inner, outer, 1) for inner, outer in upwards)
         self.doubling = BlurDoubling()
         self.up = nn.ModuleList(
-            Chain(nn.Conv2d(2 * outer, outer, 1), *blocks_of(outer, blocks, steering=steering)) for _, outer in upwards[:-1]
+            Chain(Plain(2 * outer, outer, 1), *blocks_of(outer, blocks, steering=steering)) for _, outer in upwards[:-1]
         )
         self.exit = nn.Sequential(
             nn.Conv2d(2 * widths[0] + seen, widths[0], 3, padding=1),
@@ -99,6 +103,7 @@ class ResidualUNet(nn.Module):
             Silent(widths[0], target_channels, 3, padding=1),
             output_head(head),
         )
+        self.rates = equalized(self)
 
     @property
     def radius(self) -> int | None:
@@ -153,8 +158,14 @@ class ResidualCritic(Critic):
         target_channels: channels of the candidate.
         layers: number of halvings.
         width: channels at half the size; they double with every halving, up to eight times.
+        detail: how much the candidate's fine detail, see ``layers.fine_detail``, is enlarged to be seen beside it; 0: it is not seen
+            so. It has some sixteenth of the energy of facades, animals and landscapes at 128 px, so that with 4 it is as large as all
+            else, and a blur as plain to see as a wrong colour.
         conditions: width of each condition by its kind, see ``steering.Widths``.
         conditioning: how they are taken in, see ``steering``.
+
+    Attributes:
+        rates: shares of the learning rate by layer, see ``layers.equalized``.
     """
 
     keeps_scale: ClassVar[bool] = True
@@ -166,15 +177,16 @@ class ResidualCritic(Critic):
         target_channels: PositiveInt,
         layers: Annotated[int, Field(ge=1, le=7)] = 3,
         width: Width = 32,
+        detail: NonNegativeFloat = 0.0,
         conditions: Widths | None = None,
         conditioning: Conditioning = "projection",
     ) -> None:
         steering = steering_of(conditions, conditioning, channels=target_channels)
         widths = widths_of(width, layers)
-        seen = source_channels + target_channels + steering.num_planes
+        seen = source_channels + target_channels * (2 if detail else 1) + steering.num_planes
         stages: list[nn.Module] = [nn.Sequential(nn.Conv2d(seen, widths[0], 3, padding=1), nn.LeakyReLU(0.2))]
         stages += [
-            nn.Sequential(BlurHalving(), nn.Conv2d(outer, inner, 1), InvertedBlock(inner), nn.LeakyReLU(0.2))
+            nn.Sequential(BlurHalving(), Plain(outer, inner, 1), InvertedBlock(inner), nn.LeakyReLU(0.2))
             for outer, inner in pairwise(widths)
         ]
         options = {
@@ -182,11 +194,18 @@ class ResidualCritic(Critic):
             "target_channels": target_channels,
             "layers": layers,
             "width": width,
+            "detail": detail,
             "conditions": dict(conditions or {}),
             "conditioning": conditioning,
         }
-        head = nn.Conv2d(widths[-1], 1, 3, padding=1)
+        head = Plain(widths[-1], 1, 3, padding=1)
         super().__init__(stages, head, steering=steering, features=widths[-1], options=options, min_size=2 ** (layers + 1))
+        self.rates = equalized(self)
+
+    def _seen(self, source: Tensor, candidate: Tensor) -> Tensor:
+        """Source and candidate, and the candidate's fine detail where that is looked at."""
+        shown, detail = super()._seen(source, candidate), self.options["detail"]
+        return torch.cat([shown, detail * fine_detail(candidate)], 1) if detail else shown
 
 
 class InvertedBlock(nn.Module):
@@ -218,6 +237,15 @@ class InvertedBlock(nn.Module):
         """Add the residual to (batch, channels, height, width)."""
         residual: Tensor = self.residual(maps, modulation)
         return maps + residual
+
+
+class Plain(nn.Conv2d):
+    """A convolution that no rectifier follows, so that it keeps the scale with weights from N(0, 1 / inputs)."""
+
+    @property
+    def gain(self) -> float:
+        """Deviation of the weights that it begins with."""
+        return float(self.weight[0].numel() ** -0.5)
 
 
 class Silent(nn.Conv2d):

@@ -25,7 +25,7 @@ from pixloom.tasks import build_task
 from pixloom.training.ema import Ema
 from pixloom.training.engine import Engine, derive_seed
 from pixloom.training.pool import Pool
-from pixloom.training.state import Checkpoint, restore_module, restore_optimizer
+from pixloom.training.state import Checkpoint, optimizer_state, restore_module, restore_optimizer
 
 FADING = ("diversity",)
 """Terms whose weight falls linearly to zero over the run (Choi et al., "StarGAN v2", 2020, appendix B)."""
@@ -146,7 +146,7 @@ class Learner:
         for name, pool in self.pools.items():
             states[f"pool_{name}"] = pool.state()
         for name, optimizer in self.optimizers.items():
-            states[f"{name}_optimizer"] = {"state": {str(key): value for key, value in optimizer.state_dict()["state"].items()}}
+            states[f"{name}_optimizer"] = optimizer_state(optimizer, getattr(self.method, name).parameters())
         return states
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -159,7 +159,7 @@ class Learner:
         for name, pool in self.pools.items():
             pool.restore({key.split("/", 1)[1]: value for key, value in checkpoint.tensors.items() if key.startswith(f"pool_{name}/")})
         for name, optimizer in self.optimizers.items():
-            restore_optimizer(optimizer, checkpoint, f"{name}_optimizer")
+            restore_optimizer(optimizer, checkpoint, f"{name}_optimizer", parameters=getattr(self.method, name).parameters())
 
     def _play(self, batch: Batch, *, train_generator: bool) -> StepResult:
         """The game itself: y_hat = G(x), then D's step on (y, y_hat), then G's step against the new D.

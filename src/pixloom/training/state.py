@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -200,20 +200,39 @@ def restore_module(module: torch.nn.Module, checkpoint: Checkpoint, name: str) -
         raise CheckpointError(f"the checkpoint does not fit the {name}", where=checkpoint.folder, why=str(error)[:300]) from error
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint, name: str) -> None:
-    """Load an optimizer's moments and counters; its settings come from the config."""
+def optimizer_state(optimizer: torch.optim.Optimizer, parameters: Iterable[torch.nn.Parameter]) -> dict[str, Any]:
+    """An optimizer's moments and counters by the places of parameters in their network, however its groups divide them."""
+    return {"state": {str(place): optimizer.state[parameter] for place, parameter in enumerate(parameters) if parameter in optimizer.state}}
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, checkpoint: Checkpoint, name: str, *, parameters: Iterable[torch.nn.Parameter]
+) -> None:
+    """Load an optimizer's moments and counters, as :func:`optimizer_state` gave them; its settings come from the config.
+
+    Raises:
+        CheckpointError: they are of other parameters.
+    """
     prefix = f"{name}/state/"
-    state: dict[int, dict[str, Any]] = {}
+    found: dict[int, dict[str, Any]] = {}
     for source in (checkpoint.tensors, checkpoint.scalars):
         for key, value in source.items():
             if key.startswith(prefix):
-                index, entry = key.removeprefix(prefix).split("/", 1)
-                state.setdefault(int(index), {})[entry] = value
+                place, entry = key.removeprefix(prefix).split("/", 1)
+                found.setdefault(int(place), {})[entry] = value
+    in_group = {parameter: number for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"])}
+    state = {in_group[parameter]: found[place] for place, parameter in enumerate(parameters) if place in found}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    for parameter, moments in optimizer.state.items():  # the fused kernel walks the memory of both: it must be laid out alike
+    for parameter, moments in optimizer.state.items():
         for entry, value in moments.items():
-            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
-                moments[entry] = torch.empty_like(parameter).copy_(value)
+            if not isinstance(value, torch.Tensor) or not value.dim():
+                continue
+            if value.shape != parameter.shape:
+                why = f"moments of {tuple(value.shape)} where weights are {tuple(parameter.shape)}"
+                fix = "train anew, or from its model: pixloom train ... --from RUN"
+                raise CheckpointError(f"the checkpoint does not fit the {name.replace('_', ' ')}", where=checkpoint.folder, why=why, fix=fix)
+            # The fused kernel walks the memory of both: it must be laid out alike.
+            moments[entry] = torch.empty_like(parameter).copy_(value)
 
 
 def check_finite(tensors: Mapping[str, torch.Tensor]) -> None:
