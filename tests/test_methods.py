@@ -553,7 +553,7 @@ def test_half_of_the_squares_are_hidden():
 
 
 def test_in_pretraining_the_generator_learns_alone():
-    playing, given = learner(tiny("auto", training__pretrain_share=0.5)), batch("auto")
+    playing, given = learner(tiny("auto", training__pretrain_share=0.5, generator_optimizer__learning_rate=3e-3)), batch("auto")
     critic = {name: value.clone() for name, value in playing.critic.state_dict().items()}
     rows = [step(playing, given, number=number) for number in range(30)]
     assert rows[0].keys() == {"pixel"}

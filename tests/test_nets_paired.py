@@ -577,6 +577,62 @@ def test_the_residual_u_shape_begins_as_an_even_grey_and_its_blocks_as_nothing()
     assert critic(x, x).logits[0].std() > 0.01
 
 
+def test_the_residual_u_shape_keeps_the_scale_on_its_way():
+    generator = small("residual_unet", width=48, halvings=5)
+    initialize(generator)
+    sizes: dict[str, float] = {}
+    for name, module in generator.named_modules():
+        if name.count(".") == 1 and name.startswith(("down", "narrow", "up")):
+            module.register_forward_hook(lambda _, __, maps, name=name: sizes.__setitem__(name, maps.std().item()))
+    generator(drawn(2, 3, 64, 64))
+    assert len(sizes) == 5 + 5 + 4
+    assert max(sizes.values()) < 3 * min(sizes.values()), sizes
+
+
+def test_at_equal_rates_no_layer_throws_the_output_about():
+    """A few steps on L1 at the rate of ``auto``: with one rate for all layers an error two and a half times the first one is seen."""
+
+    def worst(*, equal):
+        generator = small("residual_unet", width=48, halvings=5)
+        initialize(generator)
+        shares = generator.rates if equal else {}
+        layers = {name: layer for name, layer in generator.named_modules() if isinstance(layer, nn.Conv2d)}
+        assert {id(p) for layer in layers.values() for p in layer.parameters()} == {id(p) for p in generator.parameters()}
+        groups = [{"params": list(layer.parameters()), "lr": 1e-3 * shares.get(name, 1.0)} for name, layer in layers.items()]
+        optimizer, errors = torch.optim.Adam(groups, betas=(0.5, 0.99)), []
+        for number in range(6):
+            source = F.interpolate(drawn(2, 3, 8, 8, seed=number).sign(), size=64, mode="nearest")
+            target = source.mean(1, keepdim=True) / 2 + F.interpolate(drawn(2, 3, 8, 8, seed=number + 50), size=64, mode="bilinear") / 4
+            loss = F.l1_loss(generator(source), target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            errors.append(loss.item())
+        return max(errors) / errors[0]
+
+    assert worst(equal=True) < 1.2
+    assert worst(equal=False) > 1.8
+
+
+def test_fine_detail_is_what_a_low_pass_loses():
+    even = torch.full((1, 2, 9, 14), 0.3)
+    assert L.fine_detail(even).abs().max() < 1e-6
+    ramp = torch.linspace(-1, 1, 32).view(1, 1, 1, 32).repeat(1, 1, 32, 1)
+    assert L.fine_detail(ramp)[..., 4:-4].abs().max() < 1e-5
+    stripes = torch.tensor([1.0, -1.0]).repeat(16).view(1, 1, 1, 32).repeat(1, 1, 32, 1)
+    assert torch.allclose(L.fine_detail(stripes)[..., 4:-4], stripes[..., 4:-4], atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [32, 33])
+def test_a_critic_that_looks_at_fine_detail_tells_it_four_times_as_well(side):
+    stripes = torch.tensor([0.1, -0.1]).repeat(17)[:side].view(1, 1, 1, side).repeat(1, 3, side, 1)
+    plain, keen = small("residual"), small("residual", detail=4.0)
+    maps = keen.stacked(torch.zeros(1, 3, side, side), stripes, None)[0]
+    assert maps.shape[1] == plain.stacked(torch.zeros(1, 3, side, side), stripes, None)[0].shape[1] + 3 == 9
+    assert maps[0, 6:, 4:-4, 4:-4].abs().mean().item() == pytest.approx(0.4, rel=1e-3)
+    assert keen(torch.zeros(1, 3, side, side), stripes).logits[0].isfinite().all()
+
+
 @pytest.mark.parametrize("name", ["residual_unet", "residual"])
 def test_no_picture_depends_on_another(name):
     network = loud(name)

@@ -30,7 +30,15 @@ from pixloom.training.history import read
 from pixloom.training.learner import Learner, learning_rate_factor, weighted_sum
 from pixloom.training.plan import complete, make_plan
 from pixloom.training.session import Session
-from pixloom.training.state import list_checkpoints, read_checkpoint
+from pixloom.training.state import (
+    Checkpoint,
+    Progress,
+    flatten,
+    list_checkpoints,
+    optimizer_state,
+    read_checkpoint,
+    restore_optimizer,
+)
 from tiny import tiny_config, write_pairs
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -310,6 +318,31 @@ def _poison(monkeypatch, steps: set[int]) -> list[int]:
 
     monkeypatch.setattr(Learner, "step", step)
     return calls
+
+
+def _adam(network, *, shares):
+    """Adam over two layers, each a group, after a step; or one group for both."""
+    groups = [list(layer.parameters()) for layer in network] if shares else [list(network.parameters())]
+    return torch.optim.Adam([{"params": group} for group in (reversed(groups) if shares else groups)], lr=1e-3)
+
+
+def test_moments_find_their_weights_however_groups_divide_them(tmp_path):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 4))
+    before, after = _adam(network, shares=False), _adam(network, shares=True)
+    network(torch.ones(1, 3)).sum().backward()
+    before.step()
+    tensors, scalars = flatten({"adam": optimizer_state(before, network.parameters())})
+    checkpoint = Checkpoint(tmp_path, Progress(), tensors, scalars, "", {})
+    restore_optimizer(after, checkpoint, "adam", parameters=network.parameters())
+    for parameter in network.parameters():
+        assert torch.equal(before.state[parameter]["exp_avg"], after.state[parameter]["exp_avg"])
+        assert float(after.state[parameter]["step"]) == 1
+    again, _ = flatten({"adam": optimizer_state(after, network.parameters())})
+    assert again.keys() == tensors.keys()
+    with pytest.raises(CheckpointError, match="does not fit the adam") as caught:
+        restore_optimizer(after, checkpoint, "adam", parameters=reversed(list(network.parameters())))
+    assert "pixloom train" in caught.value.fix
 
 
 MEASURING = 5

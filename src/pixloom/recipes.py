@@ -35,10 +35,11 @@ def pix2pix(size: int) -> RunConfig:
 def auto(size: int) -> RunConfig:
     """Pixloom's own for pairs: networks without batch statistics, a relativistic game, an average that can be used at any time.
 
-    A residual U-shape (``nets.residual``) and a critic of the same blocks; real and made pictures of one source are compared (relativistic
-    pairing, Huang et al., "R3GAN", 2024), weak R1 and R2 by differences at half of every batch, paired augmentation of half of what the
-    critic sees, L1 x 20; batch 2, Adam 1e-3 (0.5, 0.99), gradients of at most norm 1, the rate flat and then half a cosine to zero; the
-    generator's average has a half-life of 5 % of the images seen, so a run may be stopped whenever one likes.
+    A residual U-shape (``nets.residual``), whose layers learn at equal rates, and a critic of the same blocks, which sees fine detail
+    enlarged; real and made pictures of one source are compared (relativistic pairing, Huang et al., "R3GAN", 2024), weak R1 and R2 by
+    differences at half of every batch, paired augmentation of half of what the critic sees, L1 x 20; batch 2, Adam 1e-3 (0.5, 0.99),
+    gradients of at most norm 1, the rate flat and then half a cosine to zero; the generator's average has a half-life of 5 % of the images
+    seen, so a run may be stopped whenever one likes.
 
     The penalties' gamma is between what facades want (none) and what masks of nuclei do (5): see docs/log.md.
 

@@ -87,8 +87,7 @@ class ResidualUNet(nn.Module):
         steering = self.steering
         self.entry = nn.Sequential(nn.Conv2d(seen, widths[0], 3, padding=1), nn.LeakyReLU(0.2))
         self.down = nn.ModuleList(
-            Chain(BlurHalving(), Plain(outer, inner, 1), *blocks_of(inner, blocks, steering=steering))
-            for outer, inner in pairwise(widths)
+            Chain(BlurHalving(), Plain(outer, inner, 1), *blocks_of(inner, blocks, steering=steering)) for outer, inner in pairwise(widths)
         )
         self.middle = Chain(*blocks_of(widths[-1], middle, steering=steering))
         upwards = list(pairwise(reversed(widths)))
@@ -159,8 +158,8 @@ class ResidualCritic(Critic):
         layers: number of halvings.
         width: channels at half the size; they double with every halving, up to eight times.
         detail: how much the candidate's fine detail, see ``layers.fine_detail``, is enlarged to be seen beside it; 0: it is not seen
-            so. It has some sixteenth of the energy of facades, animals and landscapes at 128 px, so that with 4 it is as large as all
-            else, and a blur as plain to see as a wrong colour.
+            so. It has some twentieth of a picture's energy, so that with 4 it is as large as all else, and a blur is as plain to see as
+            a wrong colour.
         conditions: width of each condition by its kind, see ``steering.Widths``.
         conditioning: how they are taken in, see ``steering``.
 

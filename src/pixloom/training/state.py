@@ -230,7 +230,9 @@ def restore_optimizer(
             if value.shape != parameter.shape:
                 why = f"moments of {tuple(value.shape)} where weights are {tuple(parameter.shape)}"
                 fix = "train anew, or from its model: pixloom train ... --from RUN"
-                raise CheckpointError(f"the checkpoint does not fit the {name.replace('_', ' ')}", where=checkpoint.folder, why=why, fix=fix)
+                raise CheckpointError(
+                    f"the checkpoint does not fit the {name.replace('_', ' ')}", where=checkpoint.folder, why=why, fix=fix
+                )
             # The fused kernel walks the memory of both: it must be laid out alike.
             moments[entry] = torch.empty_like(parameter).copy_(value)
 
