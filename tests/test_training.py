@@ -320,31 +320,6 @@ def _poison(monkeypatch, steps: set[int]) -> list[int]:
     return calls
 
 
-def _adam(network, *, shares):
-    """Adam over two layers, each a group, after a step; or one group for both."""
-    groups = [list(layer.parameters()) for layer in network] if shares else [list(network.parameters())]
-    return torch.optim.Adam([{"params": group} for group in (reversed(groups) if shares else groups)], lr=1e-3)
-
-
-def test_moments_find_their_weights_however_groups_divide_them(tmp_path):
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 4))
-    before, after = _adam(network, shares=False), _adam(network, shares=True)
-    network(torch.ones(1, 3)).sum().backward()
-    before.step()
-    tensors, scalars = flatten({"adam": optimizer_state(before, network.parameters())})
-    checkpoint = Checkpoint(tmp_path, Progress(), tensors, scalars, "", {})
-    restore_optimizer(after, checkpoint, "adam", parameters=network.parameters())
-    for parameter in network.parameters():
-        assert torch.equal(before.state[parameter]["exp_avg"], after.state[parameter]["exp_avg"])
-        assert float(after.state[parameter]["step"]) == 1
-    again, _ = flatten({"adam": optimizer_state(after, network.parameters())})
-    assert again.keys() == tensors.keys()
-    with pytest.raises(CheckpointError, match="does not fit the adam") as caught:
-        restore_optimizer(after, checkpoint, "adam", parameters=reversed(list(network.parameters())))
-    assert "pixloom train" in caught.value.fix
-
-
 MEASURING = 5
 """Steps that the pre-flight takes on throw-away networks before the run itself begins."""
 
@@ -532,6 +507,31 @@ def test_ema_counts_the_images_of_every_critic_step(pairs, monkeypatch):
 def test_a_generator_that_would_never_train_is_refused(pairs, tmp_path):
     with pytest.raises(ConfigError, match="never be trained"):
         train(tiny_config(pairs, training__num_critic=50), out=tmp_path / "run", quiet=True)
+
+
+def _adam(network, *, shares):
+    """Adam over layers, the last first and each a group; or one group for all."""
+    groups = [list(layer.parameters()) for layer in network] if shares else [list(network.parameters())]
+    return torch.optim.Adam([{"params": group} for group in (reversed(groups) if shares else groups)], lr=1e-3)
+
+
+def test_moments_find_their_weights_however_groups_divide_them(tmp_path):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 4))
+    before, after = _adam(network, shares=False), _adam(network, shares=True)
+    network(torch.ones(1, 3)).sum().backward()
+    before.step()
+    tensors, scalars = flatten({"adam": optimizer_state(before, network.parameters())})
+    checkpoint = Checkpoint(tmp_path, Progress(), tensors, scalars, "", {})
+    restore_optimizer(after, checkpoint, "adam", parameters=network.parameters())
+    for parameter in network.parameters():
+        assert torch.equal(before.state[parameter]["exp_avg"], after.state[parameter]["exp_avg"])
+        assert float(after.state[parameter]["step"]) == 1
+    again, _ = flatten({"adam": optimizer_state(after, network.parameters())})
+    assert again.keys() == tensors.keys()
+    with pytest.raises(CheckpointError, match="does not fit the adam") as caught:
+        restore_optimizer(after, checkpoint, "adam", parameters=reversed(list(network.parameters())))
+    assert "pixloom train" in caught.value.fix
 
 
 # ---- signals and kills

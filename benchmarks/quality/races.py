@@ -77,7 +77,7 @@ RIVALS = {**BOTH, "pix2pix, least squares": LEAST_SQUARES}
 BCE = "losses.adversarial=non-saturating"
 AIDS = {
     "auto": AUTO,
-    "frozen critic": Arm("auto", ("critic.name=frozen",)),
+    "frozen critic": Arm("auto", ("critic.name=frozen", "critic.options.detail=4")),
     "pretrained": Arm("auto", ("training.pretrain_share=0.1",)),
     "adaptive augmentation": Arm("auto", ("losses.augment_gap=0.1",)),
     "instance noise": Arm("auto", ("losses.instance_noise=0.1",)),

@@ -171,6 +171,17 @@ class BlurHalving(nn.Module):
         return F.avg_pool2d(F.avg_pool2d(F.pad(maps, (1, 1, 1, 1), mode="reflect"), 2, 1), 2)
 
 
+class BlurDoubling(nn.Module):
+    """Twice the size without aliasing: zeros between the places, then the binomial filter (1, 3, 3, 1) / 4 along rows and columns.
+
+    The counterpart of :class:`BlurHalving`. It is bilinear interpolation, 1/4 and 3/4 of two neighbours each, with repeated borders.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(batch, channels, height, width) to (batch, channels, 2 height, 2 width)."""
+        return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
+
+
 def fine_detail(pictures: Tensor) -> Tensor:
     """What the binomial filter (1, 4, 6, 4, 1) / 16 along rows and columns takes away from (batch, channels, height, width).
 
@@ -181,17 +192,6 @@ def fine_detail(pictures: Tensor) -> Tensor:
     for _ in range(4):
         low = F.avg_pool2d(low, 2, 1)
     return pictures - low
-
-
-class BlurDoubling(nn.Module):
-    """Twice the size without aliasing: zeros between the places, then the binomial filter (1, 3, 3, 1) / 4 along rows and columns.
-
-    The counterpart of :class:`BlurHalving`. It is bilinear interpolation, 1/4 and 3/4 of two neighbours each, with repeated borders.
-    """
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """(batch, channels, height, width) to (batch, channels, 2 height, 2 width)."""
-        return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class SpectralConv2d(nn.Conv2d):
@@ -387,7 +387,7 @@ EVEN = 64
 
 
 def equalized(network: nn.Module) -> dict[str, float]:
-    """Shares of the learning rate by the names of layers, so that no layer moves its output farther than others: sqrt(64 / inputs).
+    """Shares of the learning rate by the names of layers, so that wide ones do not run ahead of narrow ones: sqrt(64 / inputs).
 
     Adam moves every weight by about the rate, whatever its gradient, so that a layer's output moves with the number of its inputs. Without
     normalisation the moves of all layers multiply, and a rate at which narrow layers learn throws wide ones about. In Karras et al.,

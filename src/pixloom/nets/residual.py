@@ -158,8 +158,8 @@ class ResidualCritic(Critic):
         layers: number of halvings.
         width: channels at half the size; they double with every halving, up to eight times.
         detail: how much the candidate's fine detail, see ``layers.fine_detail``, is enlarged to be seen beside it; 0: it is not seen
-            so. It has some twentieth of a picture's energy, so that with 4 it is as large as all else, and a blur is as plain to see as
-            a wrong colour.
+            so. It has a thirtieth to a twentieth of the energy of photographs at 128 px, so that with 4 it counts for about as much as
+            all else, and a blur is as plain to see as a wrong colour.
         conditions: width of each condition by its kind, see ``steering.Widths``.
         conditioning: how they are taken in, see ``steering``.
 
