@@ -382,12 +382,12 @@ def initialize(network: nn.Module, *, gain: float = 0.02) -> None:
             nn.init.zeros_(module.bias)
 
 
-EVEN = 64
+EVEN = 256
 """Inputs of a layer up to which it takes the whole learning rate."""
 
 
 def equalized(network: nn.Module) -> dict[str, float]:
-    """Shares of the learning rate by the names of layers, so that wide ones do not run ahead of narrow ones: sqrt(64 / inputs).
+    """Shares of the learning rate by the names of layers, so that wide ones do not run ahead of narrow ones: sqrt(256 / inputs).
 
     Adam moves every weight by about the rate, whatever its gradient, so that a layer's output moves with the number of its inputs. Without
     normalisation the moves of all layers multiply, and a rate at which narrow layers learn throws wide ones about. In Karras et al.,
@@ -400,7 +400,7 @@ def equalized(network: nn.Module) -> dict[str, float]:
     Returns:
         Those of more than :data:`EVEN` inputs with their shares.
 
-    >>> equalized(nn.Sequential(nn.Conv2d(64, 8, 1), nn.Conv2d(64, 8, 2)))
+    >>> equalized(nn.Sequential(nn.Conv2d(256, 8, 1), nn.Conv2d(256, 8, 2)))
     {'1': 0.5}
     """
     layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
