@@ -152,6 +152,14 @@ def test_every_alarm_rings_for_its_evidence_in_two_looks(name):
     assert name not in [alarm.name for alarm in alarms([*twice, *story({})[-1:]], Setting(2240))], "it ends when its evidence does"
 
 
+@pytest.mark.parametrize("name", ["pictures are known by heart", "the critic knows its pictures by heart"])
+def test_nothing_is_known_by_heart_that_was_not_seen_twice(name):
+    looks = story({}, SICK[name], SICK[name])
+    last = looks[-1]["images"]
+    assert [alarm.name for alarm in alarms(looks, Setting(10_000, examples=(last - 320) // 2))] == [name]
+    assert alarms(looks, Setting(10_000, examples=(last - 320) // 2 + 1)) == [], "the first of both looks was too early"
+
+
 def test_what_makes_others_meaningless_hides_them():
     flat = {"ends": 0.99, "spread": 0.0, "fine": -9.0}
     assert [alarm.name for alarm in alarms(story(flat, flat), Setting(10_000))] == ["outputs are saturated"]

@@ -28,9 +28,15 @@ class Setting:
 
     Attributes:
         total: images of the whole run.
+        examples: that are learnt from.
     """
 
     total: int
+    examples: int = 0
+
+    def could_be_known(self, now: Signs) -> bool:
+        """Whether every example was seen twice: before that a difference to held-out pictures is chance, and nothing known by heart."""
+        return bool(now["images"] >= 2 * self.examples)
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,7 @@ def _critic_useless(now: Signs, before: Sequence[Signs], setting: Setting) -> st
 
 
 def _memorises(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
-    if "ahead_held_out" not in now:
+    if "ahead_held_out" not in now or not setting.could_be_known(now):
         return None
     known, unseen = now["ahead"], now["ahead_held_out"]
     return (
@@ -227,7 +233,7 @@ def _blurred(now: Signs, before: Sequence[Signs], setting: Setting) -> str | Non
 
 
 def _known_by_heart(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
-    if "error_held_out" not in now or now["error"] <= 0:
+    if "error_held_out" not in now or now["error"] <= 0 or not setting.could_be_known(now):
         return None
     ratio = now["error_held_out"] / now["error"]
     return f"the error on held-out pictures is {ratio:.1f} times that on pictures that are learnt from" if ratio > 2 else None
@@ -295,7 +301,7 @@ RULES: dict[str, Rule] = {
         ("losses.r1_gamma and losses.r2_gamma down", "critic_optimizer.learning_rate up"),
     ),
     "the critic knows its pictures by heart": Rule(
-        "it ranks right at 30 % more of the places of pictures that are learnt from than of held-out ones",
+        "after two passes: it ranks right at 30 % more of the places of pictures that are learnt from than of held-out ones",
         _memorises,
         ("losses.augment up", "more pictures"),
     ),
@@ -335,7 +341,7 @@ RULES: dict[str, Rule] = {
         shown=True,
     ),
     "pictures are known by heart": Rule(
-        "the error on held-out pictures is twice that on pictures that are learnt from",
+        "after two passes: the error on held-out pictures is twice that on pictures that are learnt from",
         _known_by_heart,
         ("more pictures", "losses.augment up", "a shorter run"),
         shown=True,

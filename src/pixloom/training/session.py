@@ -103,7 +103,7 @@ class Session:
         self.status = Status(self.total_images, stream=self.stream)
         self.terms = Terms()
         self.metrics: dict[str, float] = {}
-        self.setting, self.signs = Setting(self.total_images), list[Entry]()
+        self.setting, self.signs = Setting(self.total_images, examples=len(plan.train)), list[Entry]()
         self.examiner: Examiner
         self.clock = time.monotonic()
         self.saved_images = self.judged_images = -1
