@@ -116,6 +116,7 @@ def test_the_page_has_means_and_ranges_of_the_last_look(tmp_path):
         figures = {"lpips": lpips, "lpips_alex": 0.5, "kid_inception768": 0.003, "psnr": 14.0, "ssim": 0.3}
         looks = [
             {"images": 10, "seconds": 60.0, "figures": {**figures, "lpips": 0.9}},
+            *([{"images": 12, "seconds": 80.0, "figures": {**figures, "lpips": 0.8}}] if seed else []),  # it was stopped there
             {"images": 20, "seconds": 120.0, "figures": figures},
         ]
         record = {
@@ -130,4 +131,7 @@ def test_the_page_has_means_and_ranges_of_the_last_look(tmp_path):
     page = write_page(tmp_path, tmp_path / "page.md").read_text(encoding="utf-8")
     assert "| auto | 20 | 2 [2, 2] | 0.35 [0.3, 0.4] |" in page
     assert "| pix2pix | 20 | 2 [2, 2] | 0.45 [0.4, 0.5] |" in page
-    assert "| auto | 60 | 0.9 [0.9, 0.9] | 3 [3, 3] |" in page
+    way = (
+        "| auto | 10 | 60 | 0.9 [0.9, 0.9] | 0.5 [0.5, 0.5] | 3 [3, 3] |\n| auto | 20 | 120 | 0.35 [0.3, 0.4] | 0.5 [0.5, 0.5] | 3 [3, 3] |"
+    )
+    assert way in page

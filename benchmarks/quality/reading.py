@@ -37,8 +37,9 @@ training ended with. The length of a run is chosen beforehand, from measured ste
 one thread, with all that a run does beside its steps, on a machine that did other things as well.
 Of several seeds: the mean, and in brackets the least and the largest. KID is on 768 features of the FID network, LPIPS that of SqueezeNet
 where no other is named. None of this was run on a GPU.
-Every record names the commit that it was made at. Of those of `auto` only facades-128 is of `auto` as it is: the others were made before
-its critic saw fine detail and its layers learnt at equal rates (log of 2026-12-01, second entry).
+Every record names the commit that it was made at. Of those of `auto` facades-64 and facades-128 are of `auto` as it is, and what else
+was made at the same commit; the others were made before its critic saw fine detail and its layers learnt at equal rates (log of
+2026-12-01, second and third entry).
 """
 
 
@@ -125,13 +126,16 @@ def ends(records: Mapping[str, Sequence[Record]]) -> str:
 
 
 def way(records: Mapping[str, Sequence[Record]]) -> str:
-    """LPIPS and KID over the seconds."""
-    lines = ["| arm | " + " | ".join(("seconds", "LPIPS", "KID x 1000")) + " |", "| --- | --- | --- | --- |"]
+    """LPIPS and KID over the seconds, where every seed was looked at: a run that was stopped has a look more."""
+    keys = ("lpips", "lpips_alex", "kid_inception768")
+    lines = [f"| arm | images | seconds | {' | '.join(SHOWN[key][0] for key in keys)} |", f"| {' | '.join('---' for _ in range(6))} |"]
     for arm, seeds in records.items():
-        for looks in zip(*(record["judgements"] for record in seeds), strict=False):
-            seconds = f"{np.mean([passed(record, look) for record, look in zip(seeds, looks, strict=True)]):.0f}"
-            cells = [_cell([look["figures"][key] * SHOWN[key][1] for look in looks]) for key in ("lpips", "kid_inception768")]
-            lines.append(f"| {' | '.join([arm, seconds, *cells])} |")
+        looks = [{look["images"]: look for look in record["judgements"]} for record in seeds]
+        for images in sorted(set.intersection(*(set(row) for row in looks))):
+            here = [row[images] for row in looks]
+            seconds = f"{np.mean([passed(record, look) for record, look in zip(seeds, here, strict=True)]):.0f}"
+            cells = [_cell([look["figures"][key] * SHOWN[key][1] for look in here]) for key in keys]
+            lines.append(f"| {' | '.join([arm, f'{images:,}', seconds, *cells])} |")
     return "\n".join(lines)
 
 
