@@ -9,7 +9,11 @@ from pixloom import heap
 from pixloom.config import override
 from pixloom.recipes import recipe
 from pixloom.training import sizing
+from pixloom.training.engine import Engine
+from pixloom.training.plan import make_plan
+from pixloom.training.preflight import checked
 from pixloom.training.sizing import LARGE, MEDIUM, SMALL, bytes_of, sized
+from tiny import write_pairs
 
 CPU = torch.device("cpu")
 GIB = 2**30
@@ -65,6 +69,44 @@ def test_what_was_asked_for_stays_and_other_recipes_are_left_alone(monkeypatch):
     assert sized(other, examples=300, device=CPU, settings={}) == (other, None)
     twin = override(recipe("twin", size=64), {"data.path": "x", "data.size": 64})
     assert sized(twin, examples=300, device=CPU, settings={})[0].critic is None
+
+
+def priced(monkeypatch, seconds):
+    """Steps cost, by width, so many seconds an image, and none is taken."""
+    from pixloom.training import preflight
+
+    def price(plan, engine):
+        return preflight.Cost(1, 1, {64: seconds[plan.config.generator.options["width"]]}, 0.0, None, 10)
+
+    monkeypatch.setattr(preflight, "measure", price)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "width", "images"),
+    [
+        ({"minutes": 10}, 32, 960),
+        ({"minutes": 11}, 48, 528),
+        ({"images": 100}, 48, 100),
+        ({"minutes": 1}, 32, 96),
+        ({"minutes": 1, "settings": {"generator.options.width": 48}}, 48, 48),
+        ({"minutes": 1, "settings": {"training.batch_size": 4}}, 48, 48),
+        ({"minutes": 1, "recipe_name": "twin"}, 32, 96),
+    ],
+)
+def test_minutes_that_show_few_images_get_smaller_networks(tmp_path, monkeypatch, capsys, wishes, width, images):
+    """At one second an image, where small networks take half of it."""
+    with_free(monkeypatch, None)
+    priced(monkeypatch, {48: 1.0, 32: 0.5})
+    plan = make_plan(str(write_pairs(tmp_path / "pairs")), **{"task": "pair", "size": 64, "recipe_name": "auto", **wishes})
+    plan, _ = checked(plan, Engine(plan.config), out=tmp_path / "run")
+    assert (plan.config.generator.options["width"], plan.config.training.images) == (width, images)
+    words = [reason for reason in plan.reasons if "instead" in reason]
+    assert words == (
+        [f"small networks instead: in {wishes['minutes']:g} min those would see only {48 * wishes['minutes']} images"]
+        if width == 32
+        else []
+    )
+    assert all(word in capsys.readouterr().out for word in words)
 
 
 def test_free_memory_is_that_of_the_container_where_it_is_less(monkeypatch):

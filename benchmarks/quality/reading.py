@@ -37,9 +37,9 @@ training ended with. The length of a run is chosen beforehand, from measured ste
 one thread, with all that a run does beside its steps, on a machine that did other things as well.
 Of several seeds: the mean, and in brackets the least and the largest. KID is on 768 features of the FID network, LPIPS that of SqueezeNet
 where no other is named. None of this was run on a GPU.
-Every record names the commit that it was made at. Of those of `auto` facades-64 and facades-128 are of `auto` as it is, and what else
-was made at the same commit; the others were made before its critic saw fine detail and its layers learnt at equal rates (log of
-2026-12-01, second and third entry).
+Every record names the commit that it was made at. Of those of `auto` facades-64, facades-128, sizes and shift-stain are of `auto` as
+it is; the others were made before its critic saw fine detail and its layers learnt at equal rates (log of 2026-12-01, second and third
+entry).
 """
 
 

@@ -28,7 +28,7 @@ from pixloom.tasks import TASKS, Task, build_task
 from pixloom.training.conditioning import conditioned, conditions_of, option_of, settings_for, steered, unused
 from pixloom.training.recognition import choose_size, enlarged, recipe_of, recognise_task
 from pixloom.training.schedule import round_up, stages
-from pixloom.training.sizing import sized
+from pixloom.training.sizing import FEW, Size, lightened, lighter, sized
 from pixloom.training.startfrom import known_of
 
 STEP_SHARE = 0.8
@@ -46,6 +46,7 @@ class Plan:
         network_channels: channels of the generator's input and output.
         reasons: why the defaults are what they are, in sentences.
         conditions: what steers the translation besides the source, with the vocabularies.
+        lighter: smaller networks, for minutes that turn out to be few.
     """
 
     config: RunConfig
@@ -55,6 +56,7 @@ class Plan:
     network_channels: tuple[int, int]
     reasons: tuple[str, ...] = ()
     conditions: Conditions = Conditions()
+    lighter: tuple[Size, ...] = ()
 
     @property
     def train(self) -> tuple[Record, ...]:
@@ -167,10 +169,11 @@ def make_plan(
         settings=settings,
     )
     reasons += [why] if why else []
+    smaller = lighter(config, settings=settings) if why else ()
     if (why := _blind(config)) and "losses.perceptual_weight" not in settings:
         config = override(config, {"losses.perceptual_weight": 0.0})
         reasons.append(why)
-    return complete(config, reasons=tuple(reasons))
+    return replace(complete(config, reasons=tuple(reasons)), lighter=smaller)
 
 
 def _check_wishes(
@@ -412,6 +415,16 @@ def with_minutes(plan: Plan, *, seconds_per_image: float, start_seconds: float =
     config = override(plan.config, {"training.images": images})
     _check_length(config)
     return replace(plan, config=config, reasons=(*plan.reasons, reason))
+
+
+def hastened(plan: Plan, *, images: int) -> Plan | None:
+    """The plan with the next smaller networks, where its minutes allow only so few images; None where it is well, or there are none."""
+    minutes = plan.config.training.minutes
+    if minutes is None or plan.config.training.images is not None or images >= FEW or not plan.lighter:
+        return None
+    size, *rest = plan.lighter
+    reason = f"{size.name} networks instead: in {minutes:g} min those would see only {images:,} images"
+    return replace(plan, config=lightened(plan.config, size), lighter=tuple(rest), reasons=(*plan.reasons, reason))
 
 
 def load_examples(plan: Plan, *, size: int, cache_gib: float) -> Pictures | Unpaired | Balanced:

@@ -25,7 +25,7 @@ from pixloom.training.counting import counted
 from pixloom.training.engine import Engine
 from pixloom.training.folder import peak_memory_bytes
 from pixloom.training.learner import Learner
-from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, load_examples, with_minutes
+from pixloom.training.plan import STEP_SHARE, Plan, count_parameters, hastened, load_examples, with_minutes
 from pixloom.training.schedule import stage_ends, stages
 from pixloom.training.startfrom import check_fits
 from pixloom.training.status import format_bytes, format_clock, format_number, format_seconds
@@ -101,12 +101,20 @@ def checked(plan: Plan, engine: Engine, *, out: Path) -> tuple[Plan, Cost]:
     check_fits(plan)
     if engine.is_main:
         print(f"measuring {WARM_UP_STEPS + TIMED_STEPS} steps ...", file=sys.stderr, flush=True)
-    cost = measure(plan, engine)
-    plan = with_minutes(plan, seconds_per_image=cost.seconds_per_image, start_seconds=cost.start_seconds)
+    plan, cost = _affordable(plan, engine)
     if engine.is_main:
         print("\n".join(describe(plan, cost)), flush=True)
         check_disk(out, cost.disk_bytes)
     return plan, cost
+
+
+def _affordable(plan: Plan, engine: Engine) -> tuple[Plan, Cost]:
+    """The plan with its length, and its cost: by smaller networks where the minutes given would be too few for these."""
+    cost = measure(plan, engine)
+    timed = with_minutes(plan, seconds_per_image=cost.seconds_per_image, start_seconds=cost.start_seconds)
+    assert timed.config.training.images is not None, "the plan has its length now"
+    smaller = hastened(plan, images=timed.config.training.images)
+    return (timed, cost) if smaller is None else _affordable(smaller, engine)
 
 
 def record(plan: Plan, cost: Cost, *, folder: Path) -> None:

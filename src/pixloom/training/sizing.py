@@ -51,6 +51,9 @@ class Size:
 SMALL, MEDIUM, LARGE = Size("small", 32, 1, 32, 2), Size("medium", 48, 1, 32, 2), Size("large", 64, 2, 48, 8)
 ORDER = (LARGE, MEDIUM, SMALL)
 
+FEW = 500
+"""Images that a run should see: where the minutes allow fewer, smaller networks, which see more, come further (docs/log.md)."""
+
 SHARE_OF_MEMORY = 0.6
 """Of what is free, that the tensors of a step may take: libraries and the loader take some, too."""
 
@@ -75,13 +78,29 @@ def sized(config: RunConfig, *, examples: int, device: torch.device, settings: M
     smaller = ORDER[ORDER.index(wanted) :]
     free = free_on(device)
     for size in (*smaller, *(replace(each, batch=1) for each in smaller[-1:])):
-        chosen = {key: value for key, value in size.settings.items() if key not in settings and (critic or not key.startswith("critic"))}
-        found = override(config, chosen)
+        found = override(lightened(config, size), {key: settings[key] for key in size.settings if key in settings})
         needed = bytes_of(found) if free is not None else None
         if free is None or needed is None or needed <= SHARE_OF_MEMORY * free:
             break
     reason = f"{size.name} networks: {examples:,} examples of {config.data.size} px on {'a CPU' if on_cpu else 'a GPU'}"
     return found, f"{reason}{_memory(size, wanted=wanted, needed=needed, free=free)}"
+
+
+def lighter(config: RunConfig, *, settings: Mapping[str, Any]) -> tuple[Size, ...]:
+    """The smaller sizes, largest first, for a run whose minutes turn out to be few; none where the person decided about any of this.
+
+    Args:
+        config: as :func:`sized` gave it.
+        settings: the person's.
+    """
+    if any(key in settings for key in SMALL.settings):
+        return ()
+    return tuple(size for size in ORDER if size.width < int(config.generator.options["width"]))
+
+
+def lightened(config: RunConfig, size: Size) -> RunConfig:
+    """The config with networks of another size."""
+    return override(config, {key: value for key, value in size.settings.items() if config.critic or not key.startswith("critic")})
 
 
 def _memory(size: Size, *, wanted: Size, needed: int | None, free: int | None) -> str:
