@@ -92,10 +92,7 @@ AIDS = {
 }
 """What is said to help where pictures are few, one at a time; LeCam does not go with relativistic pairing."""
 
-SIZES = {
-    f"width {width}": Arm("auto", (f"generator.options.width={width}", f"critic.options.width={min(32, width)}"))
-    for width in (16, 24, 32, 48)
-}
+SIZES = {f"width {width}": Arm("auto", (f"generator.options.width={width}", "critic.options.width=32")) for width in (32, 48)}
 """Of the generator, all else as in ``auto``."""
 
 
@@ -185,7 +182,7 @@ RACES = {
     "aids-50": Race("label map to facade from 50 pairs, with what is said to help", "facades-50", FACADES, 64, 2.0, AIDS),
     **{
         f"sizes-{size}-{minutes}": Race(
-            f"label map to facade in {minutes} minute(s) at {size} px, by networks of four sizes",
+            f"label map to facade in {minutes} minute(s) at {size} px, by small and medium networks",
             "facades-300",
             FACADES,
             size,

@@ -128,7 +128,8 @@ def ends(records: Mapping[str, Sequence[Record]]) -> str:
 def way(records: Mapping[str, Sequence[Record]]) -> str:
     """LPIPS and KID over the seconds, where every seed was looked at: a run that was stopped has a look more."""
     keys = ("lpips", "lpips_alex", "kid_inception768")
-    lines = [f"| arm | images | seconds | {' | '.join(SHOWN[key][0] for key in keys)} |", f"| {' | '.join('---' for _ in range(6))} |"]
+    head = ["arm", "images", "seconds", *(SHOWN[key][0] for key in keys)]
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     for arm, seeds in records.items():
         looks = [{look["images"]: look for look in record["judgements"]} for record in seeds]
         for images in sorted(set.intersection(*(set(row) for row in looks))):
