@@ -217,10 +217,11 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(console, pairs, tmp_path, 
 
 def test_a_finished_run_resumed_is_finished(console, run):
     before = snapshot(run / "model")
-    said = console.ok("resume", run).out
-    assert "finished after 4 images" in said
-    assert "ALARM, pictures are few" in said  # what rang is said again at the end
-    assert "so short a run is not watched" in said
+    said = console.ok("resume", run)
+    assert "finished after 4 images" in said.out
+    assert "1 picture is too few for these figures to mean much" in said.out
+    assert "ALARM, pictures are few" in said.out  # what rang is said again at the end
+    assert "so short a run is hardly watched" in said.err
     assert snapshot(run / "model") == before
 
 

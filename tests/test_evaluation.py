@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -252,6 +253,27 @@ def test_a_report_is_replaced_only_when_asked_and_nothing_else_ever(evaluation, 
     with pytest.raises(OutputError, match="not an evaluation report"):
         save(evaluation, tmp_path / "treasure", overwrite=True)
     assert (tmp_path / "treasure/gold").exists()
+
+
+@pytest.mark.parametrize(("metric", "ours", "better"), [("lpips", 0.2, True), ("lpips", 0.4, False), ("psnr", 20.0, False)])
+def test_the_verdict_is_in_sentences(evaluation, metric, ours, better):
+    other = {"lpips": 0.3, "psnr": 25.0}[metric]
+    few = replace(
+        evaluation,
+        count=2,
+        means={metric: Estimate(ours, None, None)},
+        baselines={"input": {metric: Estimate(other, None, None)}},
+        notes=("It was chosen.",),
+    )
+    assert few.helps is better
+    first, second, third = few.verdict
+    assert first == f"By {metric} the model is {'' if better else 'not '}better than the input itself: {ours:g} for {other:g}."
+    assert "2 pictures are too few" in second
+    assert third == "It was chosen."
+    assert json.loads(few.to_json())["verdict"] == list(few.verdict)
+    for text in (to_markdown(few), to_html(few)):
+        assert all(sentence in text for sentence in few.verdict)
+    assert replace(few, baselines={}, count=10, notes=()).verdict == ()
 
 
 def test_markdown_says_everything(evaluation):

@@ -18,7 +18,7 @@ from pixloom.data.sources import discover
 from pixloom.errors import ConfigError, TrainingError
 from pixloom.recipes import recipe
 from pixloom.shapes import Judgement
-from pixloom.training import examiner, session
+from pixloom.training import examiner, loop, session, state
 from pixloom.training.api import resume, train
 from pixloom.training.autopilot import MOST, adapted, remedy
 from pixloom.training.examiner import signs_of
@@ -26,7 +26,7 @@ from pixloom.training.folder import RunFolder
 from pixloom.training.history import read
 from pixloom.training.learner import Learner
 from pixloom.training.lookover import look_over
-from pixloom.training.monitor import NOT_FINITE, NOT_TOGETHER, RULES, Alarm, Setting, alarms, at_the_start, first_evidence
+from pixloom.training.monitor import DIVERGED, NOT_FINITE, NOT_TOGETHER, RULES, Alarm, Setting, alarms, at_the_start, first_evidence
 from pixloom.training.plan import complete, make_plan
 from pixloom.training.signs import ahead, at_ends, fineness, grid, pace, spread
 from pixloom.training.twin import as_good
@@ -53,6 +53,7 @@ HEALTHY = {
 }
 
 SICK = {
+    DIVERGED: {"spread": 1e9},
     NOT_FINITE: {"push": math.nan},
     "sources say nothing": {"source_spread": 0.001},
     "weights move too fast": {"pace_critic": 0.3},
@@ -138,7 +139,15 @@ def test_a_healthy_run_rings_nothing():
     assert alarms(story(*[{}] * 6), Setting(3200)) == []
 
 
-@pytest.mark.parametrize("name", RULES)
+def test_what_no_healthy_run_does_rings_at_once():
+    gone = {"spread": 4e21, "fine": math.inf, "grid": math.nan}
+    found = alarms(story({}, gone), Setting(2240))
+    assert [alarm.name for alarm in found] == [DIVERGED]
+    assert "4e+21 times" in found[0].evidence
+    assert alarms(story({}, {"spread": 150.0}), Setting(2240)) == [], "a step may throw a network about for a moment"
+
+
+@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.patience == 2])
 def test_every_alarm_rings_for_its_evidence_in_two_looks(name):
     sick = SICK[name]
     once, twice = story({}, {}, sick), story({}, {}, sick, sick)
@@ -150,6 +159,33 @@ def test_every_alarm_rings_for_its_evidence_in_two_looks(name):
     assert found[0].images == twice[-1]["images"]
     assert first_evidence(found[0], twice, Setting(2240)) == twice[-3]["images"]
     assert name not in [alarm.name for alarm in alarms([*twice, *story({})[-1:]], Setting(2240))], "it ends when its evidence does"
+
+
+@pytest.mark.parametrize(
+    ("name", "well", "ill"),
+    [
+        ("the critic wins", {"ahead": 0.995, "push": 0.5}, {"ahead": 0.9951, "push": 1.0}),
+        ("the critic is useless", {"ahead": 0.55, "push": 0.051}, {"ahead": 0.55, "push": 0.05}),
+        ("the critic's slope explodes", {"slope": 0.49}, {"slope": 0.51}),
+        ("the generator learns nothing from the critic", {"push": 1.1e-3}, {"push": 0.9e-3}),
+        ("weights move too fast", {"pace_critic": 0.2}, {"pace_critic": 0.21}),
+        ("outputs are saturated", {"ends": 0.5}, {"ends": 0.51}),
+        ("outputs are all alike", {"spread": 0.05}, {"spread": 0.049}),
+        ("outputs are noisy", {"fine": 0.7}, {"fine": 0.71}),
+        ("outputs have a grid", {"grid": 10.0}, {"grid": 10.1}),
+        ("the critic knows its pictures by heart", {"ahead": 0.8, "ahead_held_out": 0.51}, {"ahead": 0.82, "ahead_held_out": 0.51}),
+        ("pictures are known by heart", {"error_held_out": 0.54}, {"error_held_out": 0.55}),
+    ],
+)
+def test_every_threshold_is_where_the_table_says(name, well, ill):
+    assert name not in [alarm.name for alarm in alarms(story(well, well), Setting(10_000))]
+    assert name in [alarm.name for alarm in alarms(story(ill, ill), Setting(10_000))]
+
+
+def test_a_blur_is_no_failure_of_what_has_no_critic():
+    blurred = [{**look, "fine": -2.5} for look in story(*[{}] * 4)]
+    assert [alarm.name for alarm in alarms(blurred, Setting(2000))] == ["outputs are blurred"]
+    assert alarms([{name: value for name, value in look.items() if name != "push"} for look in blurred], Setting(2000)) == []
 
 
 @pytest.mark.parametrize("name", ["pictures are known by heart", "the critic knows its pictures by heart"])
@@ -382,6 +418,73 @@ def test_rates_that_are_too_high_are_lowered(related, tmp_path, often, no_weight
     assert "generator_optimizer.learning_rate=2.0" in done[0]["message"]
 
 
+def sick_from(monkeypatch, image, **signs):
+    """Healthy signs, and from an image on these among them, whatever is done."""
+    healthy = {name: value for name, value in HEALTHY.items() if name not in ("images", "skipped")}
+    monkeypatch.setattr(examiner.Examiner, "signs", lambda self, one: healthy | (signs if one.seen >= image - 1 else {}))
+
+
+def test_the_autopilot_goes_back_to_the_last_sound_look_and_waits_before_the_next_remedy(related, tmp_path, often, monkeypatch, no_weights):
+    sick_from(monkeypatch, 32, ends=0.99)
+    settings = {"training__images": 160, "training__checkpoint_every_images": 3, "training__keep_checkpoints": 1}
+    result = train(game(related, training__autopilot=True, **settings), out=tmp_path / "run", quiet=True)
+    done = events(tmp_path / "run", "autopilot")
+    assert ["back to 24 images" in entry["done"] for entry in done] == [True] * MOST, "though newer checkpoints were written since"
+    assert [entry["evidence"].rpartition(", ")[2] for entry in done] == ["at 40 images", "at 56 images", "at 56 images"]
+    assert [entry["alarm"] for entry in done] == ["outputs are saturated"] * MOST
+    assert [sentence for sentence in result.alarms if sentence.startswith("AUTOPILOT, outputs are saturated")]
+    assert "autopilot: back to 24 images" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) <= 2, "one that is kept, one that is held"
+
+
+def test_a_run_that_has_diverged_is_not_waited_for(related, tmp_path, often, monkeypatch, no_weights):
+    sick_from(monkeypatch, 32, spread=1e9)
+    train(game(related, training__autopilot=True), out=tmp_path / "run", quiet=True)
+    assert [entry["evidence"].rpartition(", ")[2] for entry in events(tmp_path / "run", "autopilot")] == ["at 32 images"] * MOST
+
+
+def test_what_is_not_finite_costs_no_more_with_the_autopilot_than_without(related, tmp_path, often, monkeypatch, no_weights):
+    real, bad = Learner.step, []
+
+    def step(self, *given, **named):
+        result = real(self, *given, **named)
+        if self.seen < 41 or len(bad) == loop.MAX_BAD_STEPS:
+            return result
+        bad.append(self.seen)
+        return type(result)(result.generator, result.critic, torch.zeros((), dtype=torch.bool))
+
+    monkeypatch.setattr(Learner, "step", step)
+    train(game(related, training__autopilot=True, training__checkpoint_every_images=42), out=tmp_path / "run", quiet=True)
+    (done,) = events(tmp_path / "run", "autopilot")
+    assert "back to 42 images" in done["done"]
+
+
+def test_a_critic_that_has_not_begun_says_nothing(related, tmp_path, often, no_weights):
+    train(game(related, training__pretrain_share=0.5), out=tmp_path / "run", quiet=True)
+    looks = {entry["images"]: entry for entry in read(tmp_path / "run" / "history.jsonl") if entry["kind"] == "signs"}
+    assert ["slope" in looks[images] for images in (8, 16, 24, 32, 40, 48)] == [False] * 3 + [True] * 3
+    assert all("spread" in look for look in looks.values())
+
+
+def test_a_kill_while_checkpoints_are_forgotten_leaves_none_that_is_damaged(related, tmp_path, monkeypatch, no_weights):
+    train(game(related), out=tmp_path / "run", quiet=True)
+    root = tmp_path / "run" / "checkpoints"
+    assert [folder.name for folder in state.list_checkpoints(root)] == ["000000032", "000000048"]
+
+    def killed(folder, **options):
+        if folder.exists():
+            next(folder.iterdir()).unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(state.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            state.forget_checkpoints(root, after=0)
+    assert [folder.name for folder in state.list_checkpoints(root)] == ["000000032"]
+    assert resume(tmp_path / "run", quiet=True).images == 48
+    assert not list(root.glob(".*"))
+
+
 def test_numbers_that_stay_broken_end_the_run_after_every_remedy(related, tmp_path, often, monkeypatch, no_weights):
     real = Learner.step
     monkeypatch.setattr(Learner, "step", lambda self, *given, **named: broken(real(self, *given, **named)))
@@ -437,8 +540,11 @@ def test_a_twin_without_a_critic_that_is_as_good_rings(related, tmp_path, no_wei
     judged(twin, lpips=0.31, kid_squeeze=0.01)
     assert as_good(ours) is None, "one figure is worse"
     judged(twin, lpips=0.29, kid_squeeze=0.01)
-    assert "twin has lpips 0.29 against 0.3 here" in as_good(ours).evidence
-    assert as_good(twin) is None
+    assert "lpips 0.29 in twin against 0.3 here" in as_good(ours).evidence
+    assert "lpips 0.29 here against 0.3 in ours" in as_good(twin).evidence, "whichever was first"
+    train(tiny_config(related, task__direction="BtoA"), out=tmp_path / "back", quiet=True)
+    judged(tmp_path / "back", lpips=0.5, kid_squeeze=0.5)
+    assert as_good(tmp_path / "back") is None, "another translation of the same data"
     train(tiny_config(write_pairs(tmp_path / "others", count=9)), out=tmp_path / "elsewhere", quiet=True)
     judged(tmp_path / "elsewhere", lpips=0.5, kid_squeeze=0.5)
     assert as_good(tmp_path / "elsewhere") is None, "other data"
@@ -463,7 +569,7 @@ def alarm(name):
 )
 def test_a_remedy_is_a_few_settings(name, settings, wanted):
     config = override(recipe("auto", size=64), {"losses.r1_gamma": 20.0, "losses.r2_gamma": 20.0, **settings})
-    chosen = remedy([alarm(name)], config)
+    chosen = remedy([alarm(name)], config, channels=(3, 3))
     assert chosen is not None
     assert wanted.items() <= dict(chosen[1].settings).items()
     override(config, chosen[1].settings)
@@ -472,9 +578,23 @@ def test_a_remedy_is_a_few_settings(name, settings, wanted):
 def test_nothing_is_done_against_what_no_setting_mends():
     config = recipe("auto", size=64)
     for name in (NOT_TOGETHER, "sources say nothing", "outputs are blurred"):
-        assert remedy([alarm(name)], config) is None
-    assert remedy([alarm("the critic wins")], recipe("pix2pix", size=64)) is None, "its critic has batch norm"
-    assert remedy([alarm(NOT_TOGETHER), alarm("outputs are saturated")], config)[0].name == "outputs are saturated"
+        assert remedy([alarm(name)], config, channels=(3, 3)) is None
+    assert remedy([alarm("the critic wins")], recipe("pix2pix", size=64), channels=(3, 3)) is None, "its critic has batch norm"
+    assert remedy([alarm(NOT_TOGETHER), alarm("outputs are saturated")], config, channels=(3, 3))[0].name == "outputs are saturated"
+
+
+def test_what_is_done_keeps_what_the_person_chose_and_what_the_settings_allow():
+    def settings(name, base, **changes):
+        config = override(recipe(base, size=64), {key.replace("__", "."): value for key, value in changes.items()})
+        chosen = remedy([alarm(name)], config, channels=(3, 3))
+        return None if chosen is None else dict(chosen[1].settings)
+
+    one = {"losses__r1_gamma": 50.0, "losses__r2_gamma": 0.0, "losses__slopes": "exact", "losses__slope_share": 1.0}
+    assert settings("the critic wins", "auto", **one) == {"losses.r1_gamma": 200.0, "losses.r2_gamma": 5.0}
+    no_push = "the generator learns nothing from the critic"
+    assert settings(no_push, "pix2pix") == {"losses.adversarial": "relativistic", "training.clip_norm": 1.0}
+    assert settings(no_push, "auto", losses__adversarial="non-saturating") == {"losses.adversarial": "relativistic"}
+    assert settings(no_push, "auto", losses__adversarial="non-saturating", losses__lecam_weight=0.3) is None, "LeCam forbids it"
 
 
 def test_augmentation_follows_what_the_critic_knows_by_heart():

@@ -144,9 +144,31 @@ def test_states(run_folder):
     assert state(read_run(run_folder, final=False))[0] == "training"
     assert state(read_run(run_folder, final=True))[0] == "stopped"
     record.append("event", images=12_001, elapsed_seconds=601.0, event="finished")
-    assert state(read_run(run_folder, final=True))[0] == "finished"
+    assert state(read_run(run_folder, final=True))[0] == "out of time"
     record.append("event", images=TOTAL, elapsed_seconds=1000.0, event="resumed")
     assert state(read_run(run_folder, final=True))[0] == "finished"
+
+
+def test_it_says_in_sentences_how_the_run_went_and_what_the_autopilot_did(run_folder):
+    record = History(run_folder / "history.jsonl")
+    done = {"alarm": "outputs are saturated", "evidence": "99% at the ends, at 640 images", "done": "back to 0 images with x=1"}
+    record.append("event", images=0, elapsed_seconds=9.0, event="autopilot", message="...", **done)
+    record.append("event", images=12_001, elapsed_seconds=601.0, event="out of time", message="out of time after 12,001 images")
+    record.append("event", images=12_001, elapsed_seconds=601.0, event="hardly watched", message="so short a run")
+    record.append("event", images=12_001, elapsed_seconds=602.0, event="finished")
+    (run_folder / "evaluation").mkdir(exist_ok=True)
+    (run_folder / "evaluation" / "evaluation.json").write_text('{"verdict": ["By lpips the model is not <better>."]}')
+    text = report(run_folder, final=True)
+    for said in (
+        "<p>By lpips the model is not &lt;better&gt;.</p>",
+        "<p>out of time after 12,001 images</p>",
+        "<p>so short a run</p>",
+        "pixloom resume runs/flowers --minutes 5",
+        "<b>outputs are saturated</b></td><td>99% at the ends, at 640 images</td><td>autopilot: back to 0 images with x=1</td>",
+    ):
+        assert said in text, said
+    whole = report(run_folder, final=False)
+    assert "<p>out of time after" not in whole
 
 
 def test_it_tells_everything(run_folder):

@@ -162,6 +162,17 @@ def test_speed_and_remaining_time(clock):
     assert status.progress.remaining_seconds == pytest.approx(240.0)
 
 
+def test_no_more_time_is_left_than_was_given(clock):
+    status = Status(1000, stream=None, clock=clock, start_seconds=100, budget_seconds=130)
+    status.update(0)
+    clock.now += 10
+    status.update(20)
+    assert status.progress.remaining_seconds == pytest.approx(20)
+    clock.now += 40
+    status.update(100)
+    assert status.progress.remaining_seconds == 0
+
+
 def test_a_return_to_an_earlier_checkpoint_is_no_speed(clock):
     status = Status(1000, stream=None, clock=clock)
     for images in (0, 100, 200, 0, 0):

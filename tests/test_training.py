@@ -279,6 +279,21 @@ def test_two_processes_cannot_train_in_one_folder(pairs, tmp_path):
         resume(tmp_path / "run", quiet=True)
 
 
+def test_a_run_out_of_time_says_so_and_goes_on_with_more_minutes(pairs, tmp_path, monkeypatch):
+    config = tiny_config(pairs, training__images=8)
+    monkeypatch.setattr(session.Session, "out_of_time", lambda self, progress: self.more_minutes is None and progress.images >= 4)
+    ended = train(config, out=tmp_path / "run", quiet=True)
+    assert (ended.state, ended.images) == ("out of time", 4)
+    assert "out of time after 4 of 8 images" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="0 minutes"):
+        resume(tmp_path / "run", minutes=0, quiet=True)
+    assert resume(tmp_path / "run", minutes=1e-9, quiet=True).state == "out of time"
+    whole = resume(tmp_path / "run", minutes=5, quiet=True)
+    assert (whole.state, whole.images) == ("finished", 8)
+    assert "out of time after" not in (tmp_path / "run" / "report.html").read_text(encoding="utf-8").split("</header>")[0]
+
+
 def test_minutes_set_the_number_of_images(pairs, tmp_path):
     narrow = {"generator.options.width": 4, "critic.options.width": 4, "critic.options.layers": 1}
     plan = make_plan(str(pairs), size=16, minutes=0.02, settings=narrow)

@@ -71,7 +71,7 @@ def duplicated(pairs: list[Pair]) -> list[Pair]:
 
 
 RATES = ("generator_optimizer.learning_rate=0.05", "critic_optimizer.learning_rate=0.05")
-TOO_FAST = ("weights move too fast", "outputs are saturated", "outputs are all alike", "numbers are not finite")
+TOO_FAST = ("training has diverged", "weights move too fast", "outputs are saturated", "outputs are all alike", "numbers are not finite")
 FAULTS: dict[str, Fault] = {
     "healthy": Fault(()),
     "learning rate x 50": Fault(TOO_FAST, settings=RATES, curable=True),
@@ -134,7 +134,7 @@ def _read(path: Path) -> Pair:
 def outcome(folder: Path, fault: Fault) -> dict[str, Any]:
     """What rang, whether that says what is wrong, and the figures at the end (none where the run gave up)."""
     entries = [entry for entry in read(folder / "history.jsonl") if entry["kind"] == "event"]
-    rung = [{"alarm": entry["alarm"], "images": entry["images"]} for entry in entries if entry["event"] == "alarm"]
+    rung = [{"alarm": entry["alarm"], "images": entry["images"]} for entry in entries if entry["event"] in ("alarm", "rollback")]
     done = [entry["message"] for entry in entries if entry["event"] == "autopilot"]
     judged = folder / "evaluation" / "evaluation.json"
     means: Mapping[str, Any] = json.loads(judged.read_text(encoding="utf-8"))["means"] if judged.is_file() else {}

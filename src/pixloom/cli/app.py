@@ -154,11 +154,18 @@ def tune(
 
 
 @app.command()
-def resume(run: Annotated[Path, typer.Argument(help="The run folder.")], *, weights: Weights = None) -> None:
+def resume(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    *,
+    minutes: Annotated[
+        float | None, typer.Option(help="So many more minutes from now, at most; by default what the run was given leaves.")
+    ] = None,
+    weights: Weights = None,
+) -> None:
     """Go on with a run that was stopped or killed, bit for bit as if nothing had happened."""
     from pixloom.cli import work
 
-    work.resume(run, weights=weights)
+    work.resume(run, minutes=minutes, weights=weights)
 
 
 @app.command()

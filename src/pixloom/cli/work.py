@@ -71,12 +71,12 @@ def tune(
     typer.echo(f"remembered: {chosen}; training with these networks will use it")
 
 
-def resume(run: Path, *, weights: Path | None) -> None:
+def resume(run: Path, *, minutes: float | None, weights: Path | None) -> None:
     """Go on with a run."""
     _use_weights(weights)
     from pixloom.training.loop import resume as go_on
 
-    _finish(go_on(run))
+    _finish(go_on(run, minutes=minutes))
 
 
 def evaluate(
@@ -165,14 +165,12 @@ def weights(files: Path, *, out: Path | None) -> None:
 def _finish(result: Any) -> None:
     """Say where everything is; 130 or 143 when a signal ended the run."""
     typer.echo(f"{result.state} after {result.images:,} images")
-    if result.state == "out of time":
-        typer.echo("  the minutes were used up before the planned images; a busy machine, or previews and validation, took the rest")
     if result.evaluation is not None:
         typer.echo("\n".join(_comparison(result.evaluation)))
+        if result.evaluation.helps is False:
+            typer.echo(f"  {'what went wrong is said below' if result.alarms else 'a longer run may help: more --images or --minutes'}")
     for sentence in result.alarms:
         typer.echo(sentence)
-    if result.looks == 0:
-        typer.echo("so short a run is not watched: what goes wrong in it rings no alarm")
     typer.echo(f"report: {result.folder / 'report.html'}")
     if result.preview is not None:
         typer.echo(f"before and after (source, output, target): {result.preview}")
@@ -197,21 +195,12 @@ def _options_of(model: Path) -> str:
 
 def _comparison(evaluation: Any) -> list[str]:
     """The model beside the input itself on the held-out pictures."""
-    from pixloom.metrics.judging import higher_is_better
-
     inputs = evaluation.baselines.get("input", {})
     rows = [f"{evaluation.count} held-out pictures:      the model   the input itself"]
     for name, value in evaluation.means.items():
         beside = f"{inputs[name].mean:18.4f}" if name in inputs else " " * 18
         rows.append(f"  {name:24} {value.mean:10.4f} {beside}")
-    headline = "lpips" if "lpips" in inputs else "psnr"
-    if headline in inputs:
-        gain = evaluation.means[headline].mean - inputs[headline].mean
-        if (gain < 0) == higher_is_better(headline):
-            rows.append(
-                f"  by {headline} the model is not yet better than the input itself: too few images seen; train again with more --images"
-            )
-    return rows
+    return [*rows, *(f"  {sentence}" for sentence in evaluation.verdict)]
 
 
 _KEYS = {

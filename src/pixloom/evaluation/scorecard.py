@@ -22,6 +22,9 @@ from pixloom.files import new_folder
 from pixloom.images import from_model, to_model
 from pixloom.metrics.judging import Estimate, higher_is_better
 
+FEWEST = 10
+"""Pictures below which a mean says little, whatever its interval."""
+
 GAP = 4
 """White pixels between the pictures of a strip."""
 
@@ -44,6 +47,7 @@ class Evaluation:
         protocol: how the numbers came about.
         missing: metric or baseline -> why it is not there and how to get it.
         ways: from class to class -> the means over the pictures that went that way, and their count.
+        notes: sentences on what flatters the figures.
     """
 
     model: str
@@ -58,11 +62,39 @@ class Evaluation:
     protocol: dict[str, Any]
     missing: dict[str, str]
     ways: dict[str, dict[str, float]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     strips: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def helps(self) -> bool | None:
+        """Whether the model is better than translating nothing, by the first measure that both have of LPIPS and PSNR."""
+        if (beside := self._beside_the_input) is None:
+            return None
+        metric, ours, inputs = beside
+        return ours > inputs if higher_is_better(metric) else ours < inputs
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """What the figures say, in sentences."""
+        beside = self._beside_the_input
+        found = []
+        if beside is not None:
+            metric, ours, inputs = beside
+            better = "better" if self.helps else "not better"
+            found.append(f"By {metric} the model is {better} than the input itself: {_number(ours)} for {_number(inputs)}.")
+        if self.count < FEWEST:
+            found.append(f"{self.count} {'picture is' if self.count == 1 else 'pictures are'} too few for these figures to mean much.")
+        return (*found, *self.notes)
+
+    @property
+    def _beside_the_input(self) -> tuple[str, float, float] | None:
+        inputs = self.baselines.get("input", {})
+        metric = next((name for name in ("lpips", "psnr") if name in inputs and name in self.means), None)
+        return None if metric is None else (metric, self.means[metric].mean, inputs[metric].mean)
 
     def to_json(self) -> str:
         """All but the pictures; infinite numbers are written as the text "inf"."""
-        tree = {name: value for name, value in vars(self).items() if name != "strips"}
+        tree = {name: value for name, value in vars(self).items() if name not in ("strips", "notes")} | {"verdict": self.verdict}
         return json.dumps(_plain(tree), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
@@ -111,6 +143,7 @@ def summary(evaluation: Evaluation) -> str:
     head, rows = _table(evaluation)
     lines = [f"# Evaluation of {evaluation.model}", "", f"{evaluation.count} pictures ({evaluation.split}). {_LEGEND}", ""]
     lines += [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    lines += [*evaluation.verdict, ""] if evaluation.verdict else []
     if evaluation.ways:
         head, rows = _ways(evaluation)
         lines += [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
@@ -141,6 +174,7 @@ def to_html(evaluation: Evaluation) -> str:
     sections = [
         f"<h1>Evaluation of {escape(evaluation.model)}</h1><p>{evaluation.count} pictures ({escape(evaluation.split)}). {_LEGEND}</p>",
         _html_table(head, rows),
+        *(f"<p>{escape(sentence)}</p>" for sentence in evaluation.verdict),
         f"<h2>From class to class</h2>{_html_table(*_ways(evaluation))}" if evaluation.ways else "",
         f"<h2>Missing</h2><ul>{missing}</ul>" if missing else "",
         *(_gallery(evaluation, title=title, ids=ids) for title, ids in (("Worst", evaluation.worst), ("Best", evaluation.best)) if ids),

@@ -33,10 +33,16 @@ def train(config: RunConfig, *, out: str | Path, quiet: bool = False) -> RunResu
     return _train(complete(config), out=out, quiet=quiet)
 
 
-def resume(run: str | Path, *, quiet: bool = False) -> RunResult:
+def resume(run: str | Path, *, minutes: float | None = None, quiet: bool = False) -> RunResult:
     """Go on with a run exactly where its newest whole checkpoint stands.
+
+    Args:
+        run: the folder.
+        minutes: so many more from now on, at most; None: what its settings leave.
+        quiet: print nothing.
 
     Raises:
         CheckpointError: no run there, no whole checkpoint, or other data than before.
+        ConfigError: minutes that are none.
     """
-    return _resume(run, quiet=quiet)
+    return _resume(run, minutes=minutes, quiet=quiet)

@@ -4,18 +4,20 @@
 alarm                                      remedy
 =========================================  ================================================================================
 numbers are not finite                     back; a tenth of the learning rates; full precision
-weights move too fast, outputs are         back; a tenth of the learning rates, and gradients of at most norm 1
-saturated, outputs are all alike
+training has diverged, weights move too    back; a tenth of the learning rates, and gradients of at most norm 1
+fast, outputs are saturated, or all alike
 a network stands still                     back; the recipe's learning rate for it
 the critic wins, its slope explodes        back; R1 and R2 four times as strong, at least gamma 5
 it is not held                             gradients of at most norm 1
 the critic knows its pictures by heart     a quarter more of them augmented, up to three quarters
-the generator learns nothing from it       relativistic pairing
+the generator learns nothing from it       relativistic pairing, and what holds the critic in it: gradients of at most norm 1
 =========================================  ================================================================================
 
-"Back" is to the newest checkpoint from before the first evidence, or the beginning. An alarm rings when its evidence is there twice
-(``monitor.PATIENCE``); after a remedy the next :data:`COOLDOWN` looks change nothing; there are at most :data:`MOST` remedies. Alarms that
-no setting mends (pairs that do not belong together, sources that say nothing, too few pictures) are told and left to the person.
+"Back" is to the newest checkpoint from before the first evidence, or the beginning: a run with the autopilot writes one at looks that show
+nothing of this, :data:`SNAPSHOTS` in all, and keeps the newest of them. An alarm rings when its evidence is there twice
+(``monitor.PATIENCE``), or once where no healthy run has it; after a remedy the next :data:`COOLDOWN` looks change nothing, unless the run
+has diverged (:data:`GRAVE`); there are at most :data:`MOST` remedies. What the settings of a run forbid is not done. Alarms that no setting
+mends (pairs that do not belong together, sources that say nothing, too few pictures) are told and left to the person.
 """
 
 from __future__ import annotations
@@ -24,12 +26,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pixloom.config import RunConfig
+from pixloom.config import RunConfig, override
+from pixloom.errors import ConfigError
+from pixloom.methods.check import check_config
 from pixloom.recipes import RECIPES, recipe
 from pixloom.training.conditioning import option_of
-from pixloom.training.monitor import NOT_FINITE, NOT_HELD, Alarm
+from pixloom.training.monitor import DIVERGED, NOT_FINITE, NOT_HELD, Alarm
 
-MOST, COOLDOWN = 3, 4
+MOST, COOLDOWN, SNAPSHOTS = 3, 4, 20
+GRAVE = (DIVERGED,)
+"""What nothing is gained by waiting with."""
 
 STEP, MOST_AUGMENTED = 0.05, 0.8
 """By how much the share of augmented pairs moves, and its end: beyond it changes leak into what is made (ADA, figure 5)."""
@@ -37,6 +43,10 @@ STEP, MOST_AUGMENTED = 0.05, 0.8
 RATES = ("generator_optimizer.learning_rate", "critic_optimizer.learning_rate")
 PENALTIES: dict[str, Any] = {"losses.r1_gamma": 5.0, "losses.r2_gamma": 5.0, "losses.slopes": "difference", "losses.slope_share": 0.5}
 """What holds a critic's slope where nothing did: healthy runs of the log had them."""
+
+
+HOLD: dict[str, Any] = {"training.clip_norm": 1.0}
+"""What holds a critic in a relativistic game without penalties."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +62,43 @@ class Remedy:
     back: bool = False
 
 
-def remedy(found: Sequence[Alarm], config: RunConfig) -> tuple[Alarm, Remedy] | None:
+def remedy(found: Sequence[Alarm], config: RunConfig, *, channels: tuple[int, int]) -> tuple[Alarm, Remedy] | None:
     """The first alarm that something can be done against, and what; None where there is none.
 
     Args:
         found: alarms that ring, the gravest first.
         config: the settings as they are now.
+        channels: of the generator's input and output.
     """
     for alarm in found:
         settings = _settings(alarm.name, config)
-        if settings:
-            return alarm, Remedy(settings, back=alarm.name not in (BY_HEART, NO_PUSH, NOT_HELD))
+        if settings and _allowed(override(config, settings), channels=channels):
+            return alarm, Remedy(settings, back=alarm.name not in FORWARD)
     return None
+
+
+def sound(evident: set[str]) -> bool:
+    """Whether a look shows nothing that a run would go back on."""
+    return not evident & BACKWARD
+
+
+def _allowed(config: RunConfig, *, channels: tuple[int, int]) -> bool:
+    try:
+        check_config(config, channels=channels)
+    except ConfigError:
+        return False
+    return True
 
 
 BY_HEART = "the critic knows its pictures by heart"
 NO_PUSH = "the generator learns nothing from the critic"
+FORWARD = (BY_HEART, NO_PUSH, NOT_HELD)
+"""What is mended as the run goes on."""
+
+TOO_FAST = (DIVERGED, "weights move too fast", "outputs are saturated", "outputs are all alike")
+STILL = ("the critic stands still", "the generator stands still")
+STEEP = ("the critic wins", "the critic's slope explodes")
+BACKWARD = {NOT_FINITE, *TOO_FAST, *STILL, *STEEP}
 
 
 def adapted(share: float, signs: Mapping[str, float], *, gap: float) -> float:
@@ -89,21 +120,22 @@ def adapted(share: float, signs: Mapping[str, float], *, gap: float) -> float:
 def _settings(name: str, config: RunConfig) -> dict[str, Any]:
     if name == NOT_FINITE:
         return _slower(config) | ({"compute.precision": "no"} if config.compute.precision == "bf16" else {})
-    if name in ("weights move too fast", "outputs are saturated", "outputs are all alike"):
+    if name in TOO_FAST:
         return _slower(config) | {"training.clip_norm": min(1.0, config.training.clip_norm or 1.0)}
-    if name in ("the critic stands still", "the generator stands still"):
+    if name in STILL:
         which = name.split()[1]
         usual = recipe(config.recipe, size=256) if config.recipe in RECIPES else config
         rate = getattr(usual, f"{which}_optimizer").learning_rate
         return {f"{which}_optimizer.learning_rate": rate} if rate > getattr(config, f"{which}_optimizer").learning_rate else {}
-    if name in ("the critic wins", "the critic's slope explodes"):
+    if name in STEEP:
         return _gentler(config)
     if name == NOT_HELD:
-        return {"training.clip_norm": 1.0}
+        return HOLD
     if name == BY_HEART:
         return {"losses.augment": min(0.75, config.losses.augment + 0.25)} if config.losses.augment < 0.75 else {}
     if name == NO_PUSH:
-        return {"losses.adversarial": "relativistic"} if config.losses.adversarial != "relativistic" else {}
+        held = bool(config.losses.r1_gamma and config.losses.r2_gamma) or config.training.clip_norm is not None
+        return {"losses.adversarial": "relativistic"} | ({} if held else HOLD) if config.losses.adversarial != "relativistic" else {}
     return {}
 
 
@@ -116,7 +148,7 @@ def _gentler(config: RunConfig) -> dict[str, Any]:
     critic, losses = config.critic, config.losses
     if critic is None or option_of(critic, "norm") == "batch":
         return {}
-    if not (losses.r1_gamma and losses.r2_gamma):
+    if not (losses.r1_gamma or losses.r2_gamma):
         return dict(PENALTIES)
     least = PENALTIES["losses.r1_gamma"]
     return {f"losses.{name}": max(least, 4 * getattr(losses, name)) for name in ("r1_gamma", "r2_gamma")}

@@ -71,7 +71,8 @@ def signs_of(learner: Learner, batch: Batch, held_out: Batch | None, *, pictures
     method = build_method(config, generator=learner.generator, critic=learner.critic, content=learner.content)
     buffers = [(buffer, buffer.clone()) for network in (learner.generator, learner.critic) if network for buffer in network.buffers()]
     torch.manual_seed(derive_seed(config.training.seed, -2))
-    found = examine(method, batch, held_out, pictures=pictures)
+    critic = learner.optimizers.get("critic")
+    found = examine(method, batch, held_out, pictures=pictures, learnt=critic is None or bool(critic.state))
     with torch.no_grad():
         for buffer, former in buffers:
             buffer.copy_(former)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixloom.data.batch import Batch
+from pixloom.errors import ConfigError
 from pixloom.training.engine import Engine
 from pixloom.training.folder import RunFolder
 from pixloom.training.learner import StepResult, learning_rate_factor
@@ -48,21 +50,29 @@ def train(plan: Plan, *, out: str | Path, quiet: bool = False) -> RunResult:
         return _run(plan, folder, engine, quiet=quiet)
 
 
-def resume(run: str | Path, *, quiet: bool = False) -> RunResult:
+def resume(run: str | Path, *, minutes: float | None = None, quiet: bool = False) -> RunResult:
     """Continue a run exactly where its newest whole checkpoint stands, as if nothing had happened.
 
+    Args:
+        run: the folder.
+        minutes: so many more from now on, at most; None: what its settings leave.
+        quiet: print nothing.
+
     Raises:
+        ConfigError: minutes that are none.
         CheckpointError: no run there, no whole checkpoint, or the data is no longer the same.
     """
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ConfigError(f"a run cannot go on for {minutes:g} minutes", fix="give a number above 0")
     folder = RunFolder(Path(run))
     config = folder.open()
     engine = Engine(config)
     with _sole_owner(folder, engine):
-        return _run(complete(config), folder, engine, quiet=quiet)
+        return _run(complete(config), folder, engine, quiet=quiet, more_minutes=minutes)
 
 
-def _run(plan: Plan, folder: RunFolder, engine: Engine, *, quiet: bool) -> RunResult:
-    session = Session(plan, folder, engine, quiet=quiet)
+def _run(plan: Plan, folder: RunFolder, engine: Engine, *, quiet: bool, more_minutes: float | None = None) -> RunResult:
+    session = Session(plan, folder, engine, quiet=quiet, more_minutes=more_minutes)
     progress = session.take_up()
     stop = Stop()
     with stop.listening():

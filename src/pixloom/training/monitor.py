@@ -1,6 +1,7 @@
 """The watchman: what the recorded signs of a run say of it, early. Pure functions; what the signs are is in ``training.signs``.
 
-An alarm needs its evidence in two examinations running, so that one bad batch rings nothing. The thresholds stand apart from the healthy
+An alarm needs its evidence in two examinations running, so that one bad batch rings nothing; what no healthy run does at all rings at
+once. The thresholds stand apart from the healthy
 runs of the log, which are few; most of them were not tried on others.
 """
 
@@ -14,12 +15,13 @@ NOT_TOGETHER = "pairs do not belong together"
 NOTHING_SAID = "sources say nothing"
 NOT_HELD = "the critic is not held"
 NOT_FINITE = "numbers are not finite"
+DIVERGED = "training has diverged"
 
 Signs = Mapping[str, float]
 """One examination: ``images``, and a number for every sign that could be had."""
 
 PATIENCE = 2
-"""Examinations running in which the evidence must be there."""
+"""Examinations running in which the evidence must be there, unless a rule says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Rule:
         remedies: what helps.
         hides: whether it makes the rules after it meaningless.
         shown: whether a picture of sources, outputs and targets shows it.
+        patience: examinations running in which the evidence must be there.
     """
 
     when: str
@@ -114,6 +117,7 @@ class Rule:
     remedies: tuple[str, ...]
     hides: bool = False
     shown: bool = False
+    patience: int = PATIENCE
 
 
 def alarms(signs: Sequence[Signs], setting: Setting) -> list[Alarm]:
@@ -129,8 +133,8 @@ def alarms(signs: Sequence[Signs], setting: Setting) -> list[Alarm]:
     """
     found = []
     for name, rule in RULES.items():
-        newest = [rule.see(signs[place], signs[:place], setting) for place in range(max(0, len(signs) - PATIENCE), len(signs))]
-        if len(newest) == PATIENCE and all(newest):
+        newest = [rule.see(signs[place], signs[:place], setting) for place in range(max(0, len(signs) - rule.patience), len(signs))]
+        if len(newest) == rule.patience and all(newest):
             found.append(Alarm(name, int(signs[-1]["images"]), str(newest[-1]), rule.remedies))
             if rule.hides:
                 break
@@ -146,6 +150,11 @@ def shows(alarm: Alarm) -> bool:
     return alarm.name == NOT_TOGETHER or (alarm.name in RULES and RULES[alarm.name].shown)
 
 
+def evident(signs: Sequence[Signs], setting: Setting) -> set[str]:
+    """The alarms for which the newest examination has evidence, whether they ring yet or not."""
+    return {name for name, rule in RULES.items() if signs and rule.see(signs[-1], signs[:-1], setting)}
+
+
 def first_evidence(alarm: Alarm, signs: Sequence[Signs], setting: Setting) -> int:
     """The images of the examination before the evidence of an alarm was first there without a break; 0 where it always was."""
     rule, start = RULES[alarm.name], 0
@@ -156,10 +165,15 @@ def first_evidence(alarm: Alarm, signs: Sequence[Signs], setting: Setting) -> in
     return start
 
 
+def _diverged(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
+    spread = now.get("spread", 1.0)
+    return f"outputs differ from source to source {spread:.2g} times as much as the targets do" if spread > 1000 else None
+
+
 def _not_finite(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
     broken = [name for name, value in now.items() if isinstance(value, float) and not math.isfinite(value)]
     if broken:
-        return f"{', '.join(broken)} not finite"
+        return f"of the signs of the last look {', '.join(broken)} {'is no number' if len(broken) == 1 else 'are no numbers'}"
     skipped = now.get("skipped", 0) - (before[-1].get("skipped", 0) if before else 0)
     return f"{skipped:.0f} steps were skipped since the last look" if skipped > 0 else None
 
@@ -227,7 +241,7 @@ def _grid(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
 
 def _blurred(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
     late = now["images"] > 0.5 * setting.total
-    if not late or "fine" not in now or now["fine"] > -1.0:
+    if not late or "push" not in now or now.get("fine", 0.0) > -1.0:  # without a critic a blur is what was asked for
         return None
     return f"outputs have {10 ** now['fine']:.0%} of the finest detail of the targets"
 
@@ -258,10 +272,18 @@ def _too_fast(now: Signs, before: Sequence[Signs], setting: Setting) -> str | No
 
 
 RULES: dict[str, Rule] = {
+    DIVERGED: Rule(
+        "at once: outputs differ from source to source a thousand times as much as targets do",
+        _diverged,
+        ("a tenth of the learning rates", "training.clip_norm=1"),
+        hides=True,
+        shown=True,
+        patience=1,
+    ),
     NOT_FINITE: Rule(
         "a sign is no number, or steps were skipped since the last look",
         _not_finite,
-        ("compute.precision=no", "halve the learning rates"),
+        ("a tenth of the learning rates", "compute.precision=no where it is bf16"),
         hides=True,
     ),
     NOTHING_SAID: Rule(
@@ -293,7 +315,7 @@ RULES: dict[str, Rule] = {
     "the critic wins": Rule(
         "real is ranked above made at more than 99.5 % of all places, and it pushes less than an L1 term of weight 1",
         _critic_wins,
-        ("losses.r1_gamma and losses.r2_gamma up", "losses.augment up"),
+        ("losses.r1_gamma and losses.r2_gamma up on a critic without batch norm", "losses.augment up"),
     ),
     "the critic is useless": Rule(
         "real is ranked above made at 55 % of all places or fewer, and it pushes less than an L1 term of weight 0.05",
@@ -320,7 +342,9 @@ RULES: dict[str, Rule] = {
         shown=True,
     ),
     "noise changes nothing": Rule(
-        "two draws of z change less than 1 % of what targets differ by", _one_answer, ("losses.mode_seeking_weight=1", "--recipe bicycle")
+        "two draws of z change less than 1 % of what targets differ by",
+        _one_answer,
+        ("--recipe bicycle", "losses.mode_seeking_weight=1 in another recipe"),
     ),
     "outputs are noisy": Rule(
         "the finest octave has five times the power that it has in targets",

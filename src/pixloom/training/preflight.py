@@ -73,6 +73,7 @@ def measure(plan: Plan, engine: Engine) -> Cost:
     """
     config = plan.config
     learner = Learner(config, channels=plan.network_channels, engine=engine)
+    learner.passed = config.training.pretrain_share  # the steps after pretraining, which is cheaper and short
     steps = {size: _seconds(plan, engine, learner=learner, size=size) for size in stages(config.data)}
     usual = {size: median(seconds[WARM_UP_STEPS:]) for size, seconds in steps.items()}
     start = sum(max(0.0, sum(seconds[:WARM_UP_STEPS]) - WARM_UP_STEPS * usual[size]) for size, seconds in steps.items())

@@ -135,7 +135,7 @@ def render(run: Run) -> str:
 
 
 def state(run: Run) -> tuple[str, str]:
-    """One word for where the run is (training, finished, stopped) and a sentence with its progress and remaining time."""
+    """Where the run is (training, finished, out of time, stopped), and a sentence with its progress and remaining time."""
     total, seen = run.total_images, run.images
     progress = f"{seen:,} images" if total is None else f"{seen:,} of {total:,} images ({_percent(seen, total)})"
     passed = f", {format_seconds(_elapsed(run))} passed"
@@ -144,7 +144,7 @@ def state(run: Run) -> tuple[str, str]:
         return "training", progress + passed + (f", {format_seconds(remaining)} left" if remaining is not None else "")
     last_event = next((entry.get("event") for entry in reversed(run.of_kind("event"))), None)
     whole = seen >= total if total is not None else last_event not in ("interrupted", "stopped", "failed")
-    return ("finished" if whole or last_event == "finished" else "stopped"), progress + passed
+    return ("finished" if whole else "out of time" if last_event == "finished" else "stopped"), progress + passed
 
 
 def show(value: Any) -> str:
@@ -206,8 +206,18 @@ def _header(run: Run) -> str:
     written = f' <span class="soft">as of {run.written:%Y-%m-%d %H:%M:%S}</span>' if run.written else ""
     return (
         f'<header><h1>{escape(run.name)}</h1><p>{facts}</p><p><span class="state">{word}</span> {sentence}{written}</p>'
-        f"{bar}{_headline(run)}</header>"
+        f"{bar}{_headline(run)}{''.join(f'<p>{escape(said)}</p>' for said in _verdict(run))}</header>"
     )
+
+
+def _verdict(run: Run) -> list[str]:
+    """What the figures say, and what must be known of how the run went, in sentences."""
+    word, _ = state(run)
+    told = {entry.get("event"): str(entry.get("message", "")) for entry in run.of_kind("event")}
+    events = (["out of time"] if word == "out of time" else []) + (
+        ["hardly watched"] if run.final and len(run.of_kind("signs")) < 2 else []
+    )
+    return [*map(str, _list(run.evaluation.get("verdict"))), *(told[event] for event in events if event in told)]
 
 
 def _headline(run: Run) -> str:
@@ -226,15 +236,20 @@ def _headline(run: Run) -> str:
 
 def _alarms(run: Run) -> str:
     """What the watchman found, with its evidence and what to do, and what the autopilot did; nothing where nothing rang."""
-    rung = [entry for entry in run.of_kind("event") if entry.get("event") in ("alarm", "autopilot")]
+    rung = [entry for entry in run.of_kind("event") if entry.get("event") in ("alarm", "autopilot", "rollback")]
     rows = "".join(
         f"<tr><td>{entry['images']:,}</td><td><b>{escape(str(entry.get('alarm', 'autopilot')))}</b></td>"
         f"<td>{escape(str(entry.get('evidence', entry.get('message', ''))))}{_shown(run.folder, entry)}</td>"
-        f"<td>{escape(', or '.join(map(str, _list(entry.get('remedies')))))}</td></tr>"
+        f"<td>{escape(_told_to_do(entry))}</td></tr>"
         for entry in rung
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("images", "alarm", "evidence", "what to do"))
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>' if rows else ""
+
+
+def _told_to_do(entry: Entry) -> str:
+    """What helps against an alarm, or what the autopilot has done."""
+    return f"{entry['event']}: {entry['done']}" if "done" in entry else ", or ".join(map(str, _list(entry.get("remedies"))))
 
 
 def _shown(folder: Path, entry: Entry) -> str:
@@ -410,8 +425,9 @@ def _usage(run: Run) -> str:
         return ""
     folder = f"runs/{run.name}"
     commands = f"pixloom translate {shlex.quote(folder)} picture.png --out translated"
-    if state(run)[0] == "stopped":
-        commands = f"pixloom resume {shlex.quote(folder)}    # go on where it stopped\n{commands}"
+    if (word := state(run)[0]) in ("stopped", "out of time"):
+        more = " --minutes 5" if word == "out of time" else ""
+        commands = f"pixloom resume {shlex.quote(folder)}{more}    # go on where it stopped\n{commands}"
     code = (
         f'from pixloom import Translator\n\ntranslate = Translator.from_pretrained({folder!r})\ntranslate("picture.png").save("result.png")'
     )

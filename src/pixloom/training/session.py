@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +18,11 @@ from pixloom.data.batch import Batch, on_device
 from pixloom.data.loading import Pictures, training_batches
 from pixloom.data.resident import resident_batches, resident_bytes
 from pixloom.errors import TrainingError
-from pixloom.evaluation import Evaluation
+from pixloom.evaluation import INPUT, Evaluation
 from pixloom.files import write_text, writing
 from pixloom.heap import heap_as_usual
 from pixloom.nets.team import acting
-from pixloom.training.autopilot import COOLDOWN, adapted, remedy
+from pixloom.training.autopilot import COOLDOWN, GRAVE, SNAPSHOTS, adapted, remedy, sound
 from pixloom.training.autopilot import MOST as MOST_REMEDIES
 from pixloom.training.engine import Engine
 from pixloom.training.examiner import Examiner
@@ -29,10 +30,10 @@ from pixloom.training.folder import RunFolder, describe_environment, describe_ma
 from pixloom.training.history import Entry, History, read, truncate_after
 from pixloom.training.learner import Learner
 from pixloom.training.lookover import look_over
-from pixloom.training.monitor import NOT_FINITE, RULES, Alarm, Setting, alarms, first_evidence, shows
+from pixloom.training.monitor import NOT_FINITE, PATIENCE, RULES, Alarm, Setting, alarms, evident, first_evidence, shows
 from pixloom.training.plan import Plan, digest, load_examples, load_pictures
 from pixloom.training.report import write_report
-from pixloom.training.schedule import interval, size_at, stage_ends
+from pixloom.training.schedule import interval, round_up, size_at, stage_ends
 from pixloom.training.startfrom import begin_with, lineage
 from pixloom.training.state import Progress, forget_checkpoints, newest_checkpoint, save_checkpoint
 from pixloom.training.status import Status
@@ -52,6 +53,8 @@ COMMON_METRICS = ("lpips", "psnr", "ssim", "colourfulness")
 LEARNT_PER_JUDGED = 8
 """So many images are learnt from for each that a validation judges, so that all validations take a few per cent of the run."""
 
+SAY_SECONDS = 15.0
+
 GIB = 2**30
 
 State = Literal["finished", "out of time", "interrupted"]
@@ -70,8 +73,7 @@ class RunResult:
         metrics: of the last validation.
         evaluation: the full judgement of the best model at the end.
         preview: the last preview grid: source, output, target.
-        alarms: what rang, as sentences.
-        looks: how often the watchman looked; 0: the run was too short for that.
+        alarms: what rang, and what the autopilot did, as sentences.
     """
 
     folder: Path
@@ -83,16 +85,15 @@ class RunResult:
     evaluation: Evaluation | None = None
     preview: Path | None = None
     alarms: tuple[str, ...] = ()
-    looks: int = 0
 
 
 class Session:
     """Everything around the steps of one process's share of a run: what is recorded, shown, judged and saved, and when."""
 
-    def __init__(self, plan: Plan, folder: RunFolder, engine: Engine, *, quiet: bool) -> None:
+    def __init__(self, plan: Plan, folder: RunFolder, engine: Engine, *, quiet: bool, more_minutes: float | None = None) -> None:
         config = plan.config
         assert config.training.images is not None, "the plan decides the number of images"
-        self.plan, self.folder, self.engine = plan, folder, engine
+        self.plan, self.folder, self.engine, self.more_minutes = plan, folder, engine, more_minutes
         self.total_images = config.training.images
         self.bad: dict[str, str] = {}
         self.learner = Learner(config, channels=plan.network_channels, engine=engine)
@@ -105,7 +106,7 @@ class Session:
         self.metrics: dict[str, float] = {}
         self.setting, self.signs = Setting(self.total_images, examples=len(plan.train)), list[Entry]()
         self.examiner: Examiner
-        self.clock = time.monotonic()
+        self.clock, self.budget_seconds = time.monotonic(), 60 * (config.training.minutes or math.inf)
         self.saved_images = self.judged_images = -1
         self.saved_seconds = 0.0
         order, judged = {"total": self.total_images, "batch": config.training.batch_size}, len(self.watch.examples)
@@ -132,7 +133,15 @@ class Session:
             changed = [key for key, value in self.machine.items() if checkpoint.machine.get(key) != value]
             if changed:
                 complaints.append(f"not bit for bit as before: this machine has other {', '.join(changed)}")
-        self.status = Status(self.total_images, stream=self.stream, start_images=progress.images, start_seconds=progress.elapsed_seconds)
+        if self.more_minutes is not None:
+            self.budget_seconds = progress.elapsed_seconds + 60 * self.more_minutes
+        self.status = Status(
+            self.total_images,
+            stream=self.stream,
+            start_images=progress.images,
+            start_seconds=progress.elapsed_seconds,
+            budget_seconds=self.budget_seconds,
+        )
         self.clock = time.monotonic() - progress.elapsed_seconds
         self.signs = [entry for entry in read(self.folder.history) if entry["kind"] == "signs" and entry["images"] <= progress.images]
         self.saved_seconds = progress.elapsed_seconds
@@ -169,10 +178,11 @@ class Session:
         if self.engine.is_main:
             if finished:
                 self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.last_model, back=self.learner.best_return)
+                self._tell_how_it_ended(progress)
                 if len(self.watch.examples):
                     self.status.message("judging the model on held-out pictures ...")
                 with heap_as_usual():
-                    evaluation = self.watch.final_evaluation()
+                    evaluation = self.watch.final_evaluation(told=_now_and_then(self.status.message))
                 if evaluation is not None and (alarm := as_good(self.folder.root)) is not None:
                     self._ring(alarm, progress)
             last_size = self.plan.config.data.size
@@ -201,9 +211,20 @@ class Session:
             signal=signal_number,
             evaluation=evaluation,
             preview=max(self.folder.samples.glob("*.png"), default=None),
-            alarms=tuple(dict.fromkeys(entry["message"] for entry in read(self.folder.history) if entry.get("event") == "alarm")),
-            looks=len(self.signs),
+            alarms=tuple(dict.fromkeys(_rung(read(self.folder.history)))),
         )
+
+    def _tell_how_it_ended(self, progress: Progress) -> None:
+        """What a reader of the figures must know of how the run went, before they are there."""
+        if progress.images < self.total_images:
+            self.tell(
+                "out of time",
+                progress,
+                f"out of time after {progress.images:,} of {self.total_images:,} images: a busy machine, or previews and validation, took "
+                f"the rest of the minutes; give it more with: pixloom resume {self.folder.root} --minutes 5",
+            )
+        if len(self.signs) < PATIENCE:
+            self.tell("hardly watched", progress, "so short a run is hardly watched: most of what goes wrong in it rings no alarm")
 
     def roll_back(self, progress: Progress, why: str) -> Progress:
         """Return to the last checkpoint (or the beginning) with half the learning rate.
@@ -221,9 +242,10 @@ class Session:
                 "--set generator_optimizer.learning_rate=5e-5 --set critic_optimizer.learning_rate=5e-5",
             )
         if self.plan.config.training.autopilot and progress.remedies < MOST_REMEDIES:
-            return self._mend([Alarm(NOT_FINITE, progress.images, why, ())], progress)
+            return self._mend([Alarm(NOT_FINITE, progress.images, why, ())], progress, start=progress.images)
         again = self._return(progress, learning_rate_scale=progress.learning_rate_scale / 2)
-        self.tell("rollback", again, f"{why}: back to {again.images:,} images with half the learning rate")
+        done = f"back to {again.images:,} images with half the learning rate"
+        self._tell_done("rollback", Alarm(NOT_FINITE, progress.images, why, ()), done, at=again)
         return again
 
     def _return(self, progress: Progress, **changes: Any) -> Progress:
@@ -298,10 +320,11 @@ class Session:
         saves = saves or ((previews or validates or logs) and self.engine.any_process(self._has_long_not_saved(progress)))
         if (previews or validates or saves) and self.engine.any_process(not self.learner.is_finite()):
             return self.roll_back(progress, "the weights were not finite")
-        if progress.images // self.examiner.every > before.images // self.examiner.every:
+        if self._looks_now(before, progress):
             progress = self._examine(progress)
             if progress.rollbacks > before.rollbacks:
                 return progress
+            saves = saves or self._snaps(progress)
         if previews:
             self._preview(progress)
         if validates:
@@ -328,6 +351,12 @@ class Session:
         saves = timed if setting.checkpoint_every_images is None else due(setting.checkpoint_every_images)
         return first or due(self.preview_every), due(self.validate_every), saves, due(setting.log_every_images)
 
+    def _looks_now(self, before: Progress, progress: Progress) -> bool:
+        """Whether the watchman is to look: now and then, and at the end unless that was a moment ago."""
+        every, last = self.examiner.every, self.signs[-1]["images"] if self.signs else 0
+        at_the_end = progress.images >= self.total_images and progress.images - last >= every // 2
+        return at_the_end or progress.images // every > before.images // every
+
     def _has_long_not_saved(self, progress: Progress) -> bool:
         """Whether, without a setting that says it in images, it is time for a checkpoint."""
         unset = self.plan.config.training.checkpoint_every_images is None
@@ -343,6 +372,7 @@ class Session:
                 identity=self.identity,
                 machine=self.machine,
                 keep=self.plan.config.training.keep_checkpoints,
+                hold=self.sound_images if self.plan.config.training.autopilot else None,
             )
             self._write_bad_files()
             write_report(self.folder.root, final=False)
@@ -352,13 +382,13 @@ class Session:
 
     def out_of_time(self, progress: Progress) -> bool:
         """Whether the time given with --minutes is used up (on any process, so that all stop together)."""
-        minutes = self.plan.config.training.minutes
-        return minutes is not None and self.engine.any_process(progress.elapsed_seconds >= 60 * minutes)
+        return self.budget_seconds < math.inf and self.engine.any_process(progress.elapsed_seconds >= self.budget_seconds)
 
-    def tell(self, event: str, progress: Progress, sentence: str) -> None:
-        """Record an event and print it."""
+    def tell(self, event: str, progress: Progress, sentence: str, **told: str) -> None:
+        """Record an event, with what else is told of it, and print its sentence."""
         if self.engine.is_main:
-            self.history.append("event", images=progress.images, elapsed_seconds=progress.elapsed_seconds, event=event, message=sentence)
+            place = {"images": progress.images, "elapsed_seconds": progress.elapsed_seconds}
+            self.history.append("event", **place, event=event, message=sentence, **told)  # type: ignore[arg-type]
             self.status.message(sentence)
 
     @property
@@ -425,7 +455,20 @@ class Session:
                 self._ring(alarm, progress)
         progress = self._adapt(progress, signs)
         rested = progress.remedies == 0 or progress.images - progress.remedied_images >= COOLDOWN * self.examiner.every
-        return self._mend(found, progress) if rested and self.plan.config.training.autopilot else progress
+        urgent = found if rested else [alarm for alarm in found if alarm.name in GRAVE]
+        return self._mend(urgent, progress) if urgent and self.plan.config.training.autopilot else progress
+
+    @property
+    def sound_images(self) -> int:
+        """Images seen at the last look that showed nothing to go back on; 0 before the first."""
+        places = range(len(self.signs), 0, -1)
+        return next((int(self.signs[end - 1]["images"]) for end in places if sound(evident(self.signs[:end], self.setting))), 0)
+
+    def _snaps(self, progress: Progress) -> bool:
+        """Whether this look is one to go back to, where the autopilot may want it."""
+        every = round_up(max(self.examiner.every, self.total_images // SNAPSHOTS), self.examiner.every)
+        wanted = self.plan.config.training.autopilot and progress.images % every < self.plan.config.training.batch_size
+        return wanted and self.sound_images == progress.images and not self.engine.any_process(not self.learner.is_finite())
 
     def _adapt(self, progress: Progress, signs: Mapping[str, float]) -> Progress:
         """Adaptive augmentation, where it is wished for."""
@@ -436,16 +479,23 @@ class Session:
         self.learner.retune(override(self.plan.config, settings))
         return replace(progress, settings=settings)
 
-    def _mend(self, found: list[Alarm], progress: Progress) -> Progress:
-        """What the autopilot does, see ``training.autopilot``."""
-        chosen = remedy(found, self.learner.config) if progress.remedies < MOST_REMEDIES else None
+    def _mend(self, found: list[Alarm], progress: Progress, *, start: int | None = None) -> Progress:
+        """What the autopilot does, see ``training.autopilot``.
+
+        Args:
+            found: what rings.
+            progress: where the run stands.
+            start: images up to which all was well; None: as the signs say.
+        """
+        channels = self.plan.network_channels
+        chosen = remedy(found, self.learner.config, channels=channels) if progress.remedies < MOST_REMEDIES else None
         if chosen is None:
             return progress
         alarm, change = chosen
         settings = {**progress.settings, **change.settings}
         changes: dict[str, Any] = {"settings": settings, "remedies": progress.remedies + 1, "remedied_images": progress.images}
         if change.back:
-            start = first_evidence(alarm, self.signs, self.setting)
+            start = first_evidence(alarm, self.signs, self.setting) if start is None else start
             if self.engine.is_main:
                 forget_checkpoints(self.folder.checkpoints, after=start)
             self.engine.wait()
@@ -456,8 +506,13 @@ class Session:
             self.learner.retune(override(self.plan.config, settings))
         words = ", ".join(f"{key}={value}" for key, value in change.settings.items())
         where = f"back to {after.images:,} images with " if change.back else ""
-        self.tell("autopilot", after, f"{alarm.name}, {alarm.evidence}: {where}{words} (remedy {after.remedies} of {MOST_REMEDIES})")
+        self._tell_done("autopilot", alarm, f"{where}{words} (remedy {after.remedies} of {MOST_REMEDIES})", at=after)
         return after
+
+    def _tell_done(self, event: str, alarm: Alarm, done: str, *, at: Progress) -> None:
+        """What was done against an alarm, and its reason, which is forgotten with the time that the run has gone back on."""
+        evidence = f"{alarm.evidence}, at {alarm.images:,} images"
+        self.tell(event, at, f"{alarm.name}, {evidence}: {done}", alarm=alarm.name, evidence=evidence, done=done)
 
     def _ring(self, alarm: Alarm, progress: Progress) -> None:
         if not self.engine.is_main:
@@ -508,6 +563,28 @@ class Session:
         bad = self.bad | self.watch.bad
         if bad:
             write_text(self.folder.root / "bad_files.json", json.dumps(bad, indent=1, ensure_ascii=False))
+
+
+def _rung(entries: Iterable[Entry]) -> Iterator[str]:
+    """What rang, and what the autopilot did."""
+    for entry in entries:
+        if entry.get("event") == "alarm":
+            yield entry["message"]
+        elif entry.get("event") in ("autopilot", "rollback"):
+            yield f"{entry['event'].upper()}, {entry['message']}"
+
+
+def _now_and_then(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
+    """Says where a judgement is, where it takes long."""
+    said = time.monotonic()
+
+    def told(contender: str, done: int, count: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= SAY_SECONDS:
+            said = time.monotonic()
+            say(f"  {'the input itself' if contender == INPUT else 'the model'}: {done:,} of {count:,} pictures")
+
+    return told
 
 
 def stays_on(device: torch.device, plan: Plan, *, size: int) -> bool:

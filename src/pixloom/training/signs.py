@@ -5,7 +5,8 @@ sign                      what it is
 ========================  =============================================================================================================
 ``ahead``                 share of places at which the critic ranks a real picture above the one made for the same source; 0.5: by chance
 ``ahead_held_out``        the same on pictures that are not learnt from
-``slope``                 E |grad D(x, y_hat)|, the critic's slope at made pictures; D is the mean over patches
+``slope``                 E |grad D(x, y_hat)|, the critic's slope at made pictures; D is the mean over patches. What the critic does is
+                          no sign before its first update, as while the generator is pretrained
 ``push``                  the adversarial gradient on made pictures, as the weight of the L1 term that would be as strong
 ``spread``                deviation of outputs over sources, as a share of the targets'
 ``source_spread``         deviation of the sources, in [-1, 1]
@@ -48,7 +49,7 @@ LEAST_SPREAD = 0.01
 TINY = 1e-8
 
 
-def examine(method: Method, batch: Batch, held_out: Batch | None, *, pictures: bool) -> dict[str, float]:
+def examine(method: Method, batch: Batch, held_out: Batch | None, *, pictures: bool, learnt: bool = True) -> dict[str, float]:
     """All signs that can be had.
 
     Args:
@@ -56,8 +57,9 @@ def examine(method: Method, batch: Batch, held_out: Batch | None, *, pictures: b
         batch: pictures that are learnt from.
         held_out: pictures that are not.
         pictures: whether outputs are pictures, and not classes.
+        learnt: whether the critic has learnt anything.
     """
-    found = _of_game(method, batch, held_out)
+    found = _of_game(method, batch, held_out) if learnt else None
     if found is None:
         outputs, signs, unseen = method.translate(batch), dict[str, Tensor](), None if held_out is None else method.translate(held_out)
     else:

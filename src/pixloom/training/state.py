@@ -62,7 +62,14 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    root: Path, *, progress: Progress, states: Mapping[str, Mapping[str, Any]], identity: str, machine: Mapping[str, Any], keep: int
+    root: Path,
+    *,
+    progress: Progress,
+    states: Mapping[str, Mapping[str, Any]],
+    identity: str,
+    machine: Mapping[str, Any],
+    keep: int,
+    hold: int | None = None,
 ) -> Path:
     """Write a checkpoint and remove all but the newest ``keep``.
 
@@ -73,6 +80,7 @@ def save_checkpoint(
         identity: what the run is; a checkpoint of another identity is refused at resume.
         machine: versions and thread count, to tell when bit-exactness cannot be promised.
         keep: how many to keep.
+        hold: images; the newest checkpoint that has seen no more stays in any case, to go back to.
 
     Raises:
         CheckpointError: a tensor is not finite; the former checkpoint stays.
@@ -89,8 +97,10 @@ def save_checkpoint(
         (draft / MANIFEST).write_text(json.dumps(files, indent=1), encoding="utf-8")
     # Those beyond this one are damaged ones that a resume has passed over, or of a time that a roll-back has undone.
     undone = [path for path in list_checkpoints(root) if path.name > folder.name]
-    for old in (*undone, *[path for path in list_checkpoints(root) if path not in undone][:-keep]):
-        shutil.rmtree(old, ignore_errors=True)
+    there = [path for path in list_checkpoints(root) if path not in undone]
+    held = [path for path in there if hold is not None and int(path.name) <= hold][-1:]
+    for old in (*undone, *(path for path in there[:-keep] if path not in held)):
+        _remove(old)
     return folder
 
 
@@ -101,9 +111,17 @@ def list_checkpoints(root: Path) -> list[Path]:
 
 def forget_checkpoints(root: Path, *, after: int) -> None:
     """Remove the checkpoints of a time that the run has gone back on."""
-    for folder in list_checkpoints(root):
+    for folder in reversed(list_checkpoints(root)):
         if int(folder.name) > after:
-            shutil.rmtree(folder)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Under a name that is no checkpoint's first: a kill half way through leaves nothing that looks like a damaged one."""
+    gone = folder.with_name(f".{folder.name}-removed")
+    shutil.rmtree(gone, ignore_errors=True)
+    folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def newest_checkpoint(root: Path, *, identity: str) -> tuple[Checkpoint | None, list[str]]:

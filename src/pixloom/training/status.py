@@ -28,6 +28,7 @@ class Progress:
     Attributes:
         losses: values by network and term, such as ``{"generator": {"pixel": 0.1}}``.
         metrics: of the last validation, by name.
+        budget_seconds: after which the run ends, whatever it has seen.
         checkpoint_age_seconds: since the last checkpoint was written; None before the first.
     """
 
@@ -35,6 +36,7 @@ class Progress:
     total_images: int
     images_per_second: float | None = None
     elapsed_seconds: float = 0.0
+    budget_seconds: float = math.inf
     losses: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     peak_memory_bytes: int | None = None
@@ -42,10 +44,13 @@ class Progress:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """Time left of the whole run at the present speed; None while the speed is unknown."""
+        """Time left of the whole run at the present speed, or of its budget; None while the speed is unknown."""
         if self.images >= self.total_images:
             return 0.0
-        return (self.total_images - self.images) / self.images_per_second if self.images_per_second else None
+        if not self.images_per_second:
+            return None
+        left = (self.total_images - self.images) / self.images_per_second
+        return min(left, max(0.0, self.budget_seconds - self.elapsed_seconds))
 
 
 class Status:
@@ -58,6 +63,7 @@ class Status:
         clock: seconds that only grow.
         start_images: images seen before this process took over (resume).
         start_seconds: seconds of training before this process took over.
+        budget_seconds: of training, after which the run ends.
     """
 
     def __init__(
@@ -69,12 +75,13 @@ class Status:
         clock: Callable[[], float] = time.monotonic,
         start_images: int = 0,
         start_seconds: float = 0.0,
+        budget_seconds: float = math.inf,
     ) -> None:
         self._stream, self._clock = stream, clock
         self._in_place = _is_terminal(stream) if enabled is None else enabled
         self._started = self._updated = clock()
         self._start_seconds = start_seconds
-        self._progress = Progress(start_images, total_images, elapsed_seconds=start_seconds)
+        self._progress = Progress(start_images, total_images, elapsed_seconds=start_seconds, budget_seconds=budget_seconds)
         self._checkpoint_at: float | None = None
         self._drawn_at: float | None = None
         self._drawn_images = -1
@@ -100,6 +107,7 @@ class Status:
             total_images=last.total_images,
             images_per_second=self._speed(images, now),
             elapsed_seconds=self._start_seconds + now - self._started,
+            budget_seconds=last.budget_seconds,
             losses=last.losses if losses is None else losses,
             metrics=last.metrics if metrics is None else metrics,
             peak_memory_bytes=last.peak_memory_bytes if peak_memory_bytes is None else peak_memory_bytes,

@@ -14,6 +14,10 @@ from pixloom.training.monitor import Alarm
 
 NAME = "the twin without a critic is as good"
 
+REMEDIES = ("take the twin", "a longer run", "losses.adversarial_weight up where pictures are blurred, down where they are noisy")
+PLAIN = "regression"
+"""The method without a critic."""
+
 LOWER_IS_BETTER = ("lpips", "kid_inception768", "kid_squeeze")
 """What is compared: a blur has a good PSNR, so pixels say nothing here."""
 
@@ -23,34 +27,40 @@ class Judged:
     """A finished run.
 
     Attributes:
-        method, size, data: what must be alike, and the data's fingerprint.
+        method: how it learnt.
+        task, size, data: what must be alike: what is translated into what, at which size, and the data's fingerprint.
         means: by metric.
     """
 
     method: str
+    task: str
     size: int
     data: str
     means: Mapping[str, float]
 
 
 def as_good(run: Path) -> Alarm | None:
-    """Whether a run without a critic that lies beside this one, on the same data at the same size, has figures that are as good.
+    """Whether of this run and another beside it, one of which has no critic, that one has figures that are as good.
+
+    Both must have learnt the same translation from the same data at the same size.
 
     Args:
         run: the folder of a run that has been judged.
     """
     ours = read_judged(run)
-    if ours is None or ours.method == "regression":
+    if ours is None:
         return None
     for folder in sorted(path for path in run.resolve().parent.iterdir() if path.is_dir() and path.name != run.name):
-        twin = read_judged(folder)
-        if twin is None or twin.method != "regression" or (twin.data, twin.size) != (ours.data, ours.size):
+        other = read_judged(folder)
+        if other is None or (other.task, other.data, other.size) != (ours.task, ours.data, ours.size):
             continue
-        shared = [name for name in LOWER_IS_BETTER if name in ours.means and name in twin.means]
-        if shared and all(twin.means[name] <= ours.means[name] for name in shared):
-            figures = ", ".join(f"{name} {twin.means[name]:.4g} against {ours.means[name]:.4g} here" for name in shared)
-            remedies = ("take it", "a longer run", "losses.adversarial_weight up where pictures are blurred, down where they are noisy")
-            return Alarm(NAME, 0, f"{folder.name} has {figures}", remedies)
+        (twin, its), (game, of_game) = sorted([(ours, "here"), (other, f"in {folder.name}")], key=lambda one: one[0].method != PLAIN)
+        if twin.method != PLAIN or game.method == PLAIN:
+            continue
+        shared = [name for name in LOWER_IS_BETTER if name in game.means and name in twin.means]
+        if shared and all(twin.means[name] <= game.means[name] for name in shared):
+            figures = ", ".join(f"{name} {twin.means[name]:.4g} {its} against {game.means[name]:.4g} {of_game}" for name in shared)
+            return Alarm(NAME, 0, figures, REMEDIES)
     return None
 
 
@@ -61,7 +71,8 @@ def read_judged(folder: Path) -> Judged | None:
         fingerprint = _read(folder / "data.json")["fingerprint"]
         means = _read(folder / "evaluation" / "evaluation.json")["means"]
         figures = {name: float(value["mean"]) for name, value in means.items()}
-        return Judged(config.method, config.data.size, str(fingerprint), figures)
+        task = json.dumps(config.task.model_dump(), sort_keys=True)
+        return Judged(config.method, task, config.data.size, str(fingerprint), figures)
     except (PixloomError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -42,6 +43,7 @@ MOST_VALIDATED = 64
 
 MOST_EVALUATED = 200
 PERCEPTUAL = ("lpips", "ssim")
+CHOSEN = "The model was chosen among the validations of its run by figures on pictures that are judged here, which flatters it somewhat."
 NEWEST = "newest"
 """The model of the last validation is the best, where nothing can be measured that would choose another."""
 
@@ -142,19 +144,20 @@ class Watch:
             returning = back, replace(self._description(back, about), task=task)
         save_model(folder, generator=generator, description=description, back=returning)
 
-    def final_evaluation(self) -> Evaluation | None:
-        """The full judgement of the best model, beside the input itself, into the run folder; None without validation pictures."""
+    def final_evaluation(self, *, told: Callable[[str, int, int], None] | None = None) -> Evaluation | None:
+        """The full judgement of the best model, beside the input itself, into the run folder; None without validation pictures.
+
+        Args:
+            told: of every picture, as in ``evaluation.evaluate``.
+        """
         if not self.folder.model.is_dir() or next(iter(self.examples), None) is None:
             return None
-        return evaluate(
-            self.folder.model,
-            self.plan.config.data,
-            split="val",
-            limit=MOST_EVALUATED,
-            out=self.folder.evaluation,
-            overwrite=True,
-            device=self.device.type,
+        found = evaluate(
+            self.folder.model, self.plan.config.data, split="val", limit=MOST_EVALUATED, device=self.device.type, progress=told
         )
+        noted = found if self.best_metric == NEWEST else replace(found, notes=(CHOSEN,))
+        noted.save(self.folder.evaluation, overwrite=True)
+        return noted
 
     def _translator(self, generator: nn.Module) -> Translator:
         """A translator over a twin that shares the weights, so that the training network's own mode stays as it is."""
