@@ -137,6 +137,8 @@ def test_a_run_is_resumed_with_it_and_judged_through_another_network(eyes, tmp_p
     report = json.loads((tmp_path / "straight" / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     assert report["protocol"]["metrics"]["lpips"]["network"] == "alex"
     assert report["protocol"]["metrics"]["learnt_through"] == ["squeeze"]
+    assert any("seen through AlexNet" in sentence for sentence in report["verdict"])
+    assert any("was chosen among the validations" in sentence for sentence in report["verdict"])
     again = evaluate(tmp_path / "straight", data, lpips="squeeze")
     assert again.protocol["metrics"]["lpips"]["network"] == "squeeze", "what is asked for by name is used"
 

@@ -44,7 +44,8 @@ def test_clean_data_is_ok(good: Path) -> None:
     findings = report(good)
     assert findings.ok
     assert findings.problems == ()
-    assert findings.remarks == ()
+    (few,) = findings.remarks
+    assert "3 different training examples" in few
     assert findings.counts == {"train": 3, "val": 1}
     assert findings.sizes == {"min": "30x20", "median": "31x20", "max": "33x20", "distinct": 4}
     assert findings.channels == {"source": {"1": 4}, "target": {"3": 4}}
@@ -87,7 +88,17 @@ def test_harmless_things_are_remarks(good: Path) -> None:
     assert findings.duplicates_within == (("train/flat", "train/flat_again"),)
     assert "train/flat (source)" in findings.constant
     assert findings.tiny == ("train/dot (source)", "train/dot (target)")
-    assert len(findings.remarks) == 3
+    assert len(findings.remarks) == 4
+
+
+def test_many_examples_that_are_few_different_ones_are_named(tmp_path: Path) -> None:
+    for count in range(25):
+        save(tmp_path / "train/A" / f"{count}.png", noise(20, 20, seed=count % 12))
+        save(tmp_path / "train/B" / f"{count}.png", noise(20, 20, 3, seed=count % 12))
+    assert any("12 different training examples" in remark for remark in report(tmp_path).remarks)
+    for count in range(25):
+        save(tmp_path / "train/A" / f"{count}.png", noise(20, 20, seed=100 + count))
+    assert report(tmp_path).remarks == ()
 
 
 def test_same_pixels_in_another_format_are_duplicates(good: Path) -> None:

@@ -355,6 +355,9 @@ def test_batch_norm_is_folded_into_the_published_inception(tmp_path):
 def test_what_is_not_published_weights_is_refused(tmp_path):
     with pytest.raises(DependencyError, match="no published weights"):
         weights.import_weights(tmp_path)
+    (tmp_path / "lpips_alex.safetensors").touch()
+    with pytest.raises(DependencyError, match="brought in already"):
+        weights.import_weights(tmp_path)
     (tmp_path / "alexnet-owt-7be5be79.pth").write_bytes(b"<html>not found</html>")
     with pytest.raises(ModelError, match="cannot read the published weights"):
         weights.import_weights(tmp_path)

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.quality.__main__ import main
 from benchmarks.quality.faults import FAULTS, section, tally
 from benchmarks.quality.races import RACES
 from benchmarks.quality.reading import write_page
@@ -28,6 +29,13 @@ def test_every_arm_can_be_begun(race, arm, random_weights, monkeypatch):
     rules, chosen = RACES[race], RACES[race].arms[arm]
     config = override(recipe(chosen.recipe, size=rules.size), {"data.size": rules.size, **parse_settings(list(chosen.settings))})
     check_config(config, channels=(12, 3))
+
+
+def test_what_there_is_not_is_refused():
+    with pytest.raises(SystemExit, match="no race nonsense"):
+        main(["nonsense"])
+    with pytest.raises(SystemExit, match="no arm bogus"):
+        main(["facades-64", "faults", "--arms", "auto", "healthy", "bogus"])
 
 
 def test_names_of_runs_are_their_own():

@@ -100,6 +100,7 @@ def test_minutes_that_show_few_images_get_smaller_networks(tmp_path, monkeypatch
     plan = make_plan(str(write_pairs(tmp_path / "pairs")), **{"task": "pair", "size": 64, "recipe_name": "auto", **wishes})
     plan, _ = checked(plan, Engine(plan.config), out=tmp_path / "run")
     assert (plan.config.generator.options["width"], plan.config.training.images) == (width, images)
+    assert not any("medium networks" in reason for reason in plan.reasons) or width == 48, "only what was chosen is named"
     words = [reason for reason in plan.reasons if "instead" in reason]
     assert words == (
         [f"small networks instead: in {wishes['minutes']:g} min those would see only {48 * wishes['minutes']} images"]

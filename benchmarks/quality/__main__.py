@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = [name for name in options.names if name not in RACES and name not in ("all", "faults")]
     if unknown:
         raise SystemExit(f"there is no race {', '.join(unknown)}; see: python -m benchmarks.quality list")
+    known = {arm for name in options.names for arm in (FAULTS if name == "faults" else RACES[name].arms if name in RACES else ())}
+    if "all" not in options.names and (strange := set(options.arms or ()) - known):
+        raise SystemExit(f"there is no arm {', '.join(sorted(strange))}; there are: {', '.join(known)}")
     if options.data is None or options.weights is None:
         raise SystemExit("--data and --weights are needed for training and judging")
     keep_heap()  # judging asks for the same memory again and again

@@ -125,6 +125,13 @@ def import_weights(source: Path | str, *, target: Path | str | None = None) -> l
     files = [path for path in ([source] if source.is_file() else sorted(source.glob("*.pth"))) if path.name in PUBLISHED]
     if not files:
         wanted = ", ".join(published.url for published in PUBLISHED.values())
+        if converted := sorted(source.glob("*.safetensors")):
+            raise DependencyError(
+                "these weights are brought in already",
+                where=source,
+                why=f"there are {', '.join(path.name for path in converted)}",
+                fix="use them where they are: --weights FOLDER, or $PIXLOOM_WEIGHTS",
+            )
         raise DependencyError("no published weights are here", where=source, fix=f"download any of {wanted}; keep the file names")
     target.mkdir(parents=True, exist_ok=True)
     return sorted({_import_file(path, target) for path in files})

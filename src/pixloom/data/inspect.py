@@ -23,6 +23,9 @@ from pixloom.images import Picture, resize, write
 TINY_SIDE = 16
 """Pictures with a shorter side than this carry hardly anything to learn from."""
 
+FEW = 20
+"""Different training examples below which hardly anything general is learnt."""
+
 NAMED = 5
 """How many files a sentence names."""
 
@@ -238,7 +241,14 @@ def _findings(listing: Listing, seen: Sequence[_Seen]) -> Findings:
         *([f"{related.complaint}. Fix: look at the pairs with --preview."] if related and related.complaint else []),
         *([] if listing.splits.get("train") else ["There is no training example: add pictures to a train folder."]),
     ]
+    train = listing.splits.get("train", ())
+    few = count_different(train) if len(train) < FEW or within else FEW
     remarks = [
+        *(
+            [f"{few} different training examples: hardly anything general is learnt from so few. Fix: more pictures."]
+            if 0 < few < FEW
+            else []
+        ),
         *_named(["=".join(group) for group in within], "have the same pixels", fix="keep one of each unless the weight is wanted"),
         *_named(constant, "are of a single colour", fix="take them out unless that is a real case"),
         *_named(tiny, f"have a side below {TINY_SIDE} pixels", fix="take them out"),

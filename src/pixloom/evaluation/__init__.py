@@ -38,6 +38,8 @@ __all__ = ["Estimate", "Evaluation", "evaluate", "judge", "load_judges", "save"]
 NUM_SHOWN = 4
 """How many of the worst and of the best pictures are shown."""
 
+OTHER_EYES = "LPIPS is seen through AlexNet here, since the run learnt through SqueezeNet: do not set it beside LPIPS through SqueezeNet."
+
 INPUT = "input"
 """The baseline that translates nothing."""
 
@@ -196,6 +198,7 @@ def evaluate(
             Path(model), translator=main, listing=listing, split=split, examples=examples, count=len(best.rows), judges=judges, seed=seed
         ),
         missing=missing,
+        notes=(OTHER_EYES,) if judges.lpips and judges.lpips.net != "squeeze" and lpips == "auto" else (),
     )
     if out is not None:
         save(result, Path(out), overwrite=overwrite)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -62,8 +61,8 @@ def resume(run: str | Path, *, minutes: float | None = None, quiet: bool = False
         ConfigError: minutes that are none.
         CheckpointError: no run there, no whole checkpoint, or the data is no longer the same.
     """
-    if minutes is not None and not 0 < minutes < math.inf:
-        raise ConfigError(f"a run cannot go on for {minutes:g} minutes", fix="give a number above 0")
+    if minutes is not None and not 0 < minutes < 1e7:
+        raise ConfigError(f"a run cannot go on for {minutes:g} minutes", fix="give a number above 0 and below ten million")
     folder = RunFolder(Path(run))
     config = folder.open()
     engine = Engine(config)

@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pixloom.data.inspect import FEW
+
 NOT_TOGETHER = "pairs do not belong together"
 NOTHING_SAID = "sources say nothing"
 NOT_HELD = "the critic is not held"
@@ -61,10 +63,6 @@ class Alarm:
     def sentence(self) -> str:
         """For the terminal."""
         return f"ALARM, {self.name}: {self.evidence}. Remedy: {', or '.join(self.remedies)}"
-
-
-FEW = 20
-"""Different examples below which hardly anything general is learnt."""
 
 
 def at_the_start(*, examples: int, different: int, complaint: str | None, silent: str | None = None, held: bool = True) -> list[Alarm]:

@@ -424,7 +424,8 @@ def hastened(plan: Plan, *, images: int) -> Plan | None:
         return None
     size, *rest = plan.lighter
     reason = f"{size.name} networks instead: in {minutes:g} min those would see only {images:,} images"
-    return replace(plan, config=lightened(plan.config, size), lighter=tuple(rest), reasons=(*plan.reasons, reason))
+    former = tuple(said for said in plan.reasons if " networks: " not in said and " networks instead: " not in said)
+    return replace(plan, config=lightened(plan.config, size), lighter=tuple(rest), reasons=(*former, reason))
 
 
 def load_examples(plan: Plan, *, size: int, cache_gib: float) -> Pictures | Unpaired | Balanced:

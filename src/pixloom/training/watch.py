@@ -155,7 +155,7 @@ class Watch:
         found = evaluate(
             self.folder.model, self.plan.config.data, split="val", limit=MOST_EVALUATED, device=self.device.type, progress=told
         )
-        noted = found if self.best_metric == NEWEST else replace(found, notes=(CHOSEN,))
+        noted = found if self.best_metric == NEWEST else replace(found, notes=(*found.notes, CHOSEN))
         noted.save(self.folder.evaluation, overwrite=True)
         return noted
 
