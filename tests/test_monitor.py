@@ -144,7 +144,8 @@ def test_what_no_healthy_run_does_rings_at_once():
     found = alarms(story({}, gone), Setting(2240))
     assert [alarm.name for alarm in found] == [DIVERGED]
     assert "4e+21 times" in found[0].evidence
-    assert alarms(story({}, {"spread": 150.0}), Setting(2240)) == [], "a step may throw a network about for a moment"
+    assert [alarm.name for alarm in alarms(story({}, {"error": 201.0}), Setting(2240))] == [DIVERGED]
+    assert alarms(story({}, {"spread": 150.0, "error": 40.0}), Setting(2240)) == [], "a step may throw a network about for a moment"
 
 
 @pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.patience == 2])

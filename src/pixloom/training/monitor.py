@@ -164,8 +164,10 @@ def first_evidence(alarm: Alarm, signs: Sequence[Signs], setting: Setting) -> in
 
 
 def _diverged(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
-    spread = now.get("spread", 1.0)
-    return f"outputs differ from source to source {spread:.2g} times as much as the targets do" if spread > 1000 else None
+    spread, error = now.get("spread", 1.0), now.get("error", 0.0)
+    if spread > 1000:
+        return f"outputs differ from source to source {spread:.2g} times as much as the targets do"
+    return f"outputs are off by {error:.3g} on average, where values lie from -1 to 1" if error > 200 else None
 
 
 def _not_finite(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
@@ -271,7 +273,7 @@ def _too_fast(now: Signs, before: Sequence[Signs], setting: Setting) -> str | No
 
 RULES: dict[str, Rule] = {
     DIVERGED: Rule(
-        "at once: outputs differ from source to source a thousand times as much as targets do",
+        "at once: outputs differ from source to source a thousand times as much as targets do, or are off by more than 200",
         _diverged,
         ("a tenth of the learning rates", "training.clip_norm=1"),
         hides=True,
