@@ -34,10 +34,12 @@ HEAD = """# Quality for time
 Made by `python -m benchmarks.quality tables` from the records in
 [benchmarks/results/quality](../benchmarks/results/quality). Every figure is on pictures that were not learnt from, of the model that
 training ended with. The length of a run is chosen beforehand, from measured steps; minutes and seconds are those of the processor, of
-one thread, with all that a run does beside its steps, on a machine that did other things as well.
+one thread, with all that a run does beside its steps, on a machine that did other things as well; of a run that was stopped in between,
+seconds are those of the clock.
 Of several seeds: the mean, and in brackets the least and the largest. KID is on 768 features of the FID network, LPIPS that of SqueezeNet
 where no other is named. None of this was run on a GPU.
-Every record names the commit that it was made at. Of those of `auto` facades-64, facades-128, sizes and shift-stain are of `auto` as
+Every record names the commit that it was made at (of seven, facades-64 by pix2pix and penalties-64, that commit was rewritten before it
+was published and is not in the history). Of those of `auto` facades-64, facades-128, colorize-64, sizes and shift-stain are of `auto` as
 it is; the others were made before its critic saw fine detail and its layers learnt at equal rates (log of 2026-12-01, second and third
 entry).
 """
