@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -80,6 +80,15 @@ def truncate_after(path: Path, images: int) -> None:
     kept = [entry for entry in read(path) if entry["images"] <= images]
     if path.is_file():
         write_text(path, "".join(json.dumps(_encode(entry), allow_nan=False) + "\n" for entry in kept))
+
+
+def rung(entries: Iterable[Entry]) -> Iterator[str]:
+    """What rang, and what was done against it, in sentences."""
+    for entry in entries:
+        if entry.get("event") == "alarm":
+            yield entry["message"]
+        elif entry.get("event") in ("autopilot", "rollback"):
+            yield f"{entry['event'].upper()}, {entry['message']}"
 
 
 def _missing_newline(file: BinaryIO) -> bytes:

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,28 +18,28 @@ from pixloom.data.batch import Batch, on_device
 from pixloom.data.loading import Pictures, training_batches
 from pixloom.data.resident import resident_batches, resident_bytes
 from pixloom.errors import TrainingError
-from pixloom.evaluation import INPUT, Evaluation
+from pixloom.evaluation import Evaluation
 from pixloom.files import write_text, writing
 from pixloom.heap import heap_as_usual
 from pixloom.nets.team import acting
-from pixloom.training.autopilot import COOLDOWN, GRAVE, SNAPSHOTS, adapted, remedy, sound
+from pixloom.training.autopilot import GRAVE, adapted, remedy
 from pixloom.training.autopilot import MOST as MOST_REMEDIES
 from pixloom.training.engine import Engine
-from pixloom.training.examiner import Examiner
 from pixloom.training.folder import RunFolder, describe_environment, describe_machine, peak_memory_bytes
-from pixloom.training.history import Entry, History, read, truncate_after
+from pixloom.training.history import History, read, rung, truncate_after
 from pixloom.training.learner import Learner
 from pixloom.training.lookover import look_over
-from pixloom.training.monitor import NOT_FINITE, PATIENCE, RULES, Alarm, Setting, alarms, evident, first_evidence, shows
+from pixloom.training.monitor import NOT_FINITE, RULES, Alarm, shows
 from pixloom.training.plan import Plan, digest, load_examples, load_pictures
 from pixloom.training.report import write_report
-from pixloom.training.schedule import interval, round_up, size_at, stage_ends
+from pixloom.training.schedule import interval, size_at, stage_ends
 from pixloom.training.startfrom import begin_with, lineage
 from pixloom.training.state import Progress, forget_checkpoints, newest_checkpoint, save_checkpoint
-from pixloom.training.status import Status
+from pixloom.training.status import Status, now_and_then
 from pixloom.training.tensorboard import Writer, open_writer
 from pixloom.training.terms import STATE, Terms
 from pixloom.training.twin import as_good
+from pixloom.training.vigil import Vigil
 from pixloom.training.watch import Watch
 
 MAX_ROLLBACKS = 3
@@ -52,8 +52,6 @@ COMMON_METRICS = ("lpips", "psnr", "ssim", "colourfulness")
 
 LEARNT_PER_JUDGED = 8
 """So many images are learnt from for each that a validation judges, so that all validations take a few per cent of the run."""
-
-SAY_SECONDS = 15.0
 
 GIB = 2**30
 
@@ -104,8 +102,7 @@ class Session:
         self.status = Status(self.total_images, stream=self.stream)
         self.terms = Terms()
         self.metrics: dict[str, float] = {}
-        self.setting, self.signs = Setting(self.total_images, examples=len(plan.train)), list[Entry]()
-        self.examiner: Examiner
+        self.vigil = Vigil(plan, engine)
         self.clock, self.budget_seconds = time.monotonic(), 60 * (config.training.minutes or math.inf)
         self.saved_images = self.judged_images = -1
         self.saved_seconds = 0.0
@@ -143,7 +140,7 @@ class Session:
             budget_seconds=self.budget_seconds,
         )
         self.clock = time.monotonic() - progress.elapsed_seconds
-        self.signs = [entry for entry in read(self.folder.history) if entry["kind"] == "signs" and entry["images"] <= progress.images]
+        self.vigil.take_up(entry for entry in read(self.folder.history) if entry["images"] <= progress.images)
         self.saved_seconds = progress.elapsed_seconds
         if self.engine.is_main:
             self._begin_records(progress, resumed=checkpoint is not None)
@@ -182,7 +179,7 @@ class Session:
                 if len(self.watch.examples):
                     self.status.message("judging the model on held-out pictures ...")
                 with heap_as_usual():
-                    evaluation = self.watch.final_evaluation(told=_now_and_then(self.status.message))
+                    evaluation = self.watch.final_evaluation(told=now_and_then(self.status.message))
                 if evaluation is not None and (alarm := as_good(self.folder.root)) is not None:
                     self._ring(alarm, progress)
             last_size = self.plan.config.data.size
@@ -211,7 +208,7 @@ class Session:
             signal=signal_number,
             evaluation=evaluation,
             preview=max(self.folder.samples.glob("*.png"), default=None),
-            alarms=tuple(dict.fromkeys(_rung(read(self.folder.history)))),
+            alarms=tuple(dict.fromkeys(rung(read(self.folder.history)))),
         )
 
     def _tell_how_it_ended(self, progress: Progress) -> None:
@@ -223,7 +220,7 @@ class Session:
                 f"out of time after {progress.images:,} of {self.total_images:,} images: a busy machine, or previews and validation, took "
                 f"the rest of the minutes; give it more with: pixloom resume {self.folder.root} --minutes 5",
             )
-        if len(self.signs) < PATIENCE:
+        if self.vigil.was_short:
             self.tell("hardly watched", progress, "so short a run is hardly watched: most of what goes wrong in it rings no alarm")
 
     def roll_back(self, progress: Progress, why: str) -> Progress:
@@ -266,7 +263,7 @@ class Session:
         if self.engine.is_main:
             truncate_after(self.folder.history, start.images)
             self.folder.forget_after(start.images)
-        self.signs = [entry for entry in self.signs if entry["images"] <= start.images]
+        self.vigil.forget_after(start.images)
         self.terms.restore(checkpoint, device=self.engine.device)
         return again
 
@@ -298,7 +295,7 @@ class Session:
         ends = stage_ends(data, total=self.total_images, batch=self.plan.config.training.batch_size)
         end = min((end for end in ends if end > progress.images), default=self.total_images)
         size = size_at(progress.images, data, total=self.total_images)
-        self.examiner = Examiner(self.plan, self.engine, size=size)
+        self.vigil.begin_stage(size=size)
         if len(ends) > 1:
             self.tell("size", progress, f"training at {size} px until image {end:,}")
         return end
@@ -320,11 +317,11 @@ class Session:
         saves = saves or ((previews or validates or logs) and self.engine.any_process(self._has_long_not_saved(progress)))
         if (previews or validates or saves) and self.engine.any_process(not self.learner.is_finite()):
             return self.roll_back(progress, "the weights were not finite")
-        if self._looks_now(before, progress):
+        if self.vigil.is_due(before, progress):
             progress = self._examine(progress)
             if progress.rollbacks > before.rollbacks:
                 return progress
-            saves = saves or self._snaps(progress)
+            saves = saves or self._is_landmark(progress)
         if previews:
             self._preview(progress)
         if validates:
@@ -351,12 +348,6 @@ class Session:
         saves = timed if setting.checkpoint_every_images is None else due(setting.checkpoint_every_images)
         return first or due(self.preview_every), due(self.validate_every), saves, due(setting.log_every_images)
 
-    def _looks_now(self, before: Progress, progress: Progress) -> bool:
-        """Whether the watchman is to look: now and then, and at the end unless that was a moment ago."""
-        every, last = self.examiner.every, self.signs[-1]["images"] if self.signs else 0
-        at_the_end = progress.images >= self.total_images and progress.images - last >= every // 2
-        return at_the_end or progress.images // every > before.images // every
-
     def _has_long_not_saved(self, progress: Progress) -> bool:
         """Whether, without a setting that says it in images, it is time for a checkpoint."""
         unset = self.plan.config.training.checkpoint_every_images is None
@@ -372,7 +363,7 @@ class Session:
                 identity=self.identity,
                 machine=self.machine,
                 keep=self.plan.config.training.keep_checkpoints,
-                hold=self.sound_images if self.plan.config.training.autopilot else None,
+                hold=self.vigil.sound_images if self.plan.config.training.autopilot else None,
             )
             self._write_bad_files()
             write_report(self.folder.root, final=False)
@@ -443,32 +434,19 @@ class Session:
 
     def _examine(self, progress: Progress) -> Progress:
         """Take the vital signs, ring for what has gone wrong since the last look, and mend it where that is wished for."""
-        signs = self.examiner.signs(self.learner) | {"skipped": progress.skipped_steps, "augment": self.learner.config.losses.augment}
-        former = {alarm.name for alarm in alarms(self.signs, self.setting)}
-        place = {"images": progress.images, "elapsed_seconds": progress.elapsed_seconds}
-        self.signs.append({**place, "kind": "signs", **signs})
+        signs, found, new = self.vigil.look(self.learner, progress)
         if self.engine.is_main:
-            self.history.append("signs", **place, **signs)  # type: ignore[arg-type]
-        found = alarms(self.signs, self.setting)
-        for alarm in found:
-            if alarm.name not in former:
-                self._ring(alarm, progress)
+            self.history.append(**signs)
+        for alarm in new:
+            self._ring(alarm, progress)
         progress = self._adapt(progress, signs)
-        rested = progress.remedies == 0 or progress.images - progress.remedied_images >= COOLDOWN * self.examiner.every
-        urgent = found if rested else [alarm for alarm in found if alarm.name in GRAVE]
+        urgent = found if self.vigil.has_rested(progress) else [alarm for alarm in found if alarm.name in GRAVE]
         return self._mend(urgent, progress) if urgent and self.plan.config.training.autopilot else progress
 
-    @property
-    def sound_images(self) -> int:
-        """Images seen at the last look that showed nothing to go back on; 0 before the first."""
-        places = range(len(self.signs), 0, -1)
-        return next((int(self.signs[end - 1]["images"]) for end in places if sound(evident(self.signs[:end], self.setting))), 0)
-
-    def _snaps(self, progress: Progress) -> bool:
-        """Whether this look is one to go back to, where the autopilot may want it."""
-        every = round_up(max(self.examiner.every, self.total_images // SNAPSHOTS), self.examiner.every)
-        wanted = self.plan.config.training.autopilot and progress.images % every < self.plan.config.training.batch_size
-        return wanted and self.sound_images == progress.images and not self.engine.any_process(not self.learner.is_finite())
+    def _is_landmark(self, progress: Progress) -> bool:
+        """Whether a checkpoint is to be written for the autopilot to go back to."""
+        wanted = self.plan.config.training.autopilot and self.vigil.is_landmark(progress)
+        return wanted and not self.engine.any_process(not self.learner.is_finite())
 
     def _adapt(self, progress: Progress, signs: Mapping[str, float]) -> Progress:
         """Adaptive augmentation, where it is wished for."""
@@ -495,7 +473,7 @@ class Session:
         settings = {**progress.settings, **change.settings}
         changes: dict[str, Any] = {"settings": settings, "remedies": progress.remedies + 1, "remedied_images": progress.images}
         if change.back:
-            start = first_evidence(alarm, self.signs, self.setting) if start is None else start
+            start = self.vigil.well_until(alarm) if start is None else start
             if self.engine.is_main:
                 forget_checkpoints(self.folder.checkpoints, after=start)
             self.engine.wait()
@@ -563,28 +541,6 @@ class Session:
         bad = self.bad | self.watch.bad
         if bad:
             write_text(self.folder.root / "bad_files.json", json.dumps(bad, indent=1, ensure_ascii=False))
-
-
-def _rung(entries: Iterable[Entry]) -> Iterator[str]:
-    """What rang, and what the autopilot did."""
-    for entry in entries:
-        if entry.get("event") == "alarm":
-            yield entry["message"]
-        elif entry.get("event") in ("autopilot", "rollback"):
-            yield f"{entry['event'].upper()}, {entry['message']}"
-
-
-def _now_and_then(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
-    """Says where a judgement is, where it takes long."""
-    said = time.monotonic()
-
-    def told(contender: str, done: int, count: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= SAY_SECONDS:
-            said = time.monotonic()
-            say(f"  {'the input itself' if contender == INPUT else 'the model'}: {done:,} of {count:,} pictures")
-
-    return told
 
 
 def stays_on(device: torch.device, plan: Plan, *, size: int) -> bool:

@@ -18,6 +18,7 @@ from typing import TextIO
 REDRAW_SECONDS = 0.1
 SHORTEST_PLAIN_SECONDS, LONGEST_PLAIN_SECONDS = 10.0, 300.0
 SMOOTHING_SECONDS, SMOOTHING_SHARE = 10.0, 0.1
+SAY_SECONDS = 15.0
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # strftime's would follow the locale
 
 
@@ -166,6 +167,19 @@ class Status:
             self._stream.flush()
         except (OSError, ValueError, LookupError):
             pass
+
+
+def now_and_then(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
+    """Says how far a judgement is, where it takes long: contender, pictures done, pictures in all."""
+    said = time.monotonic()
+
+    def told(contender: str, done: int, count: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= SAY_SECONDS:
+            said = time.monotonic()
+            say(f"  {contender}: {done:,} of {count:,} pictures")
+
+    return told
 
 
 def format_line(progress: Progress, *, now: datetime, columns: int | None = None) -> str:
