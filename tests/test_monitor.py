@@ -444,6 +444,18 @@ def test_a_run_that_has_diverged_is_not_waited_for(related, tmp_path, often, mon
     assert [entry["evidence"].rpartition(", ")[2] for entry in events(tmp_path / "run", "autopilot")] == ["at 32 images"] * MOST
 
 
+def test_a_run_goes_back_behind_what_was_off_before_it_rang(related, tmp_path, often, monkeypatch, no_weights):
+    healthy = {name: value for name, value in HEALTHY.items() if name not in ("images", "skipped")}
+    off = {16: 0.3, 24: 0.3, 32: 9.0, 40: 150.0}  # the mean error at each look: beyond 200 it rings
+    monkeypatch.setattr(
+        examiner.Examiner, "signs", lambda self, one: healthy | {"error": off.get(one.seen + 1, 0.3 if one.seen < 30 else 300)}
+    )
+    train(game(related, training__autopilot=True), out=tmp_path / "run", quiet=True)
+    (first, *_) = events(tmp_path / "run", "autopilot")
+    assert "at 48 images" in first["evidence"]
+    assert "back to 24 images" in first["done"]
+
+
 def test_what_is_not_finite_costs_no_more_with_the_autopilot_than_without(related, tmp_path, often, monkeypatch, no_weights):
     real, bad = Learner.step, []
 

@@ -45,6 +45,9 @@ PENALTIES: dict[str, Any] = {"losses.r1_gamma": 5.0, "losses.r2_gamma": 5.0, "lo
 """What holds a critic's slope where nothing did: healthy runs of the log had them."""
 
 
+FARTHEST, WIDEST = 2.0, 10.0
+"""Mean error, and spread as a share of the targets', beyond which outputs are no pictures, though no alarm rings for it yet."""
+
 HOLD: dict[str, Any] = {"training.clip_norm": 1.0}
 """What holds a critic in a relativistic game without penalties."""
 
@@ -77,9 +80,9 @@ def remedy(found: Sequence[Alarm], config: RunConfig, *, channels: tuple[int, in
     return None
 
 
-def sound(evident: set[str]) -> bool:
-    """Whether a look shows nothing that a run would go back on."""
-    return not evident & BACKWARD
+def sound(evident: set[str], signs: Mapping[str, float]) -> bool:
+    """Whether a look shows nothing that a run would go back on, and outputs that are where pictures can be."""
+    return not evident & BACKWARD and signs.get("error", 0.0) <= FARTHEST and signs.get("spread", 0.0) <= WIDEST
 
 
 def _allowed(config: RunConfig, *, channels: tuple[int, int]) -> bool:

@@ -66,8 +66,11 @@ class Vigil:
     @property
     def sound_images(self) -> int:
         """Images seen at the last look that showed nothing to go back on; 0 before the first."""
-        ends = range(len(self.looks), 0, -1)
-        return next((int(self.looks[end - 1]["images"]) for end in ends if sound(evident(self.looks[:end], self.setting))), 0)
+        for end in range(len(self.looks), 0, -1):
+            newest = self.looks[end - 1]
+            if sound(evident(self.looks[:end], self.setting), newest):
+                return int(newest["images"])
+        return 0
 
     def is_landmark(self, progress: Progress) -> bool:
         """Whether this look is one that the autopilot may go back to: some twenty of a run, if they show nothing to go back on."""
@@ -79,5 +82,5 @@ class Vigil:
         return progress.remedies == 0 or progress.images - progress.remedied_images >= COOLDOWN * self.examiner.every
 
     def well_until(self, alarm: Alarm) -> int:
-        """Images up to which nothing pointed to an alarm."""
-        return first_evidence(alarm, self.looks, self.setting)
+        """Images up to which nothing pointed to an alarm, nor to anything else that a run would go back on."""
+        return min(first_evidence(alarm, self.looks, self.setting), self.sound_images)
