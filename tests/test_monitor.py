@@ -456,6 +456,20 @@ def test_a_run_goes_back_behind_what_was_off_before_it_rang(related, tmp_path, o
     assert "back to 24 images" in first["done"]
 
 
+def test_what_was_learnt_at_rates_that_are_still_too_high_is_dropped(related, tmp_path, often, monkeypatch, no_weights):
+    healthy = {name: value for name, value in HEALTHY.items() if name not in ("images", "skipped")}
+    gone = {0.02: 8, 0.002: 24, 0.0002: 10_000}  # by the rate, the image from which outputs are beyond all bounds
+
+    def signs(self, one):
+        return healthy | ({"spread": 1e9} if one.seen + 1 >= gone[one.config.generator_optimizer.learning_rate] else {})
+
+    monkeypatch.setattr(examiner.Examiner, "signs", signs)
+    fast = game(related, generator_optimizer__learning_rate=0.02, critic_optimizer__learning_rate=0.02, training__autopilot=True)
+    train(fast, out=tmp_path / "run", quiet=True)
+    done = events(tmp_path / "run", "autopilot")
+    assert [entry["done"].partition(" with")[0] for entry in done] == ["back to 0 images", "back to 0 images"], "not to the look at 16"
+
+
 def test_what_is_not_finite_costs_no_more_with_the_autopilot_than_without(related, tmp_path, often, monkeypatch, no_weights):
     real, bad = Learner.step, []
 
@@ -574,6 +588,11 @@ def alarm(name):
     ("name", "settings", "wanted"),
     [
         ("outputs are saturated", {}, {"generator_optimizer.learning_rate": 1e-4, "critic_optimizer.learning_rate": 1e-4}),
+        (
+            "outputs are saturated",
+            {"generator_optimizer.learning_rate": 0.05, "critic_optimizer.learning_rate": 0.004},
+            {"generator_optimizer.learning_rate": 0.005, "critic_optimizer.learning_rate": 1e-3},
+        ),
         ("the critic stands still", {"critic_optimizer.learning_rate": 1e-9}, {"critic_optimizer.learning_rate": 1e-3}),
         ("the critic wins", {}, {"losses.r1_gamma": 80.0, "losses.r2_gamma": 80.0}),
         ("the critic knows its pictures by heart", {}, {"losses.augment": 0.75}),

@@ -3,7 +3,7 @@
 =========================================  ================================================================================
 alarm                                      remedy
 =========================================  ================================================================================
-numbers are not finite                     back; a tenth of the learning rates; full precision
+numbers are not finite                     back; a tenth of the learning rates (the recipe's, if those lie between); full precision
 training has diverged, weights move too    back; a tenth of the learning rates, and gradients of at most norm 1
 fast, outputs are saturated, or all alike
 a network stands still                     back; the recipe's learning rate for it
@@ -127,8 +127,7 @@ def _settings(name: str, config: RunConfig) -> dict[str, Any]:
         return _slower(config) | {"training.clip_norm": min(1.0, config.training.clip_norm or 1.0)}
     if name in STILL:
         which = name.split()[1]
-        usual = recipe(config.recipe, size=256) if config.recipe in RECIPES else config
-        rate = getattr(usual, f"{which}_optimizer").learning_rate
+        rate = getattr(_usual(config), f"{which}_optimizer").learning_rate
         return {f"{which}_optimizer.learning_rate": rate} if rate > getattr(config, f"{which}_optimizer").learning_rate else {}
     if name in STEEP:
         return _gentler(config)
@@ -143,7 +142,18 @@ def _settings(name: str, config: RunConfig) -> dict[str, Any]:
 
 
 def _slower(config: RunConfig) -> dict[str, Any]:
-    return {key: getattr(config, key.partition(".")[0]).learning_rate / 10 for key in RATES}
+    """A tenth of the learning rates, but from above those of the recipe not to below them."""
+    usual = _usual(config)
+    rates: dict[str, Any] = {}
+    for key in RATES:
+        now, well = (getattr(one, key.partition(".")[0]).learning_rate for one in (config, usual))
+        rates[key] = max(now / 10, well) if now > well else now / 10
+    return rates
+
+
+def _usual(config: RunConfig) -> RunConfig:
+    """The recipe of a config as it is published; the config itself where there is none of that name."""
+    return recipe(config.recipe, size=256) if config.recipe in RECIPES else config
 
 
 def _gentler(config: RunConfig) -> dict[str, Any]:

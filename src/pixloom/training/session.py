@@ -22,7 +22,7 @@ from pixloom.evaluation import Evaluation
 from pixloom.files import write_text, writing
 from pixloom.heap import heap_as_usual
 from pixloom.nets.team import acting
-from pixloom.training.autopilot import GRAVE, adapted, remedy
+from pixloom.training.autopilot import GRAVE, TOO_FAST, adapted, remedy
 from pixloom.training.autopilot import MOST as MOST_REMEDIES
 from pixloom.training.engine import Engine
 from pixloom.training.folder import RunFolder, describe_environment, describe_machine, peak_memory_bytes
@@ -474,6 +474,8 @@ class Session:
         changes: dict[str, Any] = {"settings": settings, "remedies": progress.remedies + 1, "remedied_images": progress.images}
         if change.back:
             start = self.vigil.well_until(alarm) if start is None else start
+            if alarm.name in TOO_FAST and progress.remedies:  # what was learnt at rates that were too high still is of no use
+                start = min(start, progress.remedied_images)
             if self.engine.is_main:
                 forget_checkpoints(self.folder.checkpoints, after=start)
             self.engine.wait()
