@@ -16,7 +16,9 @@ import pixloom
 from benchmarks.quality.races import FACADES, FREE
 from benchmarks.quality.running import Places, trained
 from benchmarks.tasks.running import commit_of, without_places
+from pixloom.training.autopilot import TOO_FAST
 from pixloom.training.history import read
+from pixloom.training.monitor import NOT_FINITE
 
 STEPS = 500
 """Within which a fault is to be seen."""
@@ -71,10 +73,9 @@ def duplicated(pairs: list[Pair]) -> list[Pair]:
 
 
 RATES = ("generator_optimizer.learning_rate=0.05", "critic_optimizer.learning_rate=0.05")
-TOO_FAST = ("training has diverged", "weights move too fast", "outputs are saturated", "outputs are all alike", "numbers are not finite")
 FAULTS: dict[str, Fault] = {
     "healthy": Fault(()),
-    "learning rate x 50": Fault(TOO_FAST, settings=RATES, curable=True),
+    "learning rate x 50": Fault((*TOO_FAST, NOT_FINITE), settings=RATES, curable=True),
     "frozen critic": Fault(("the critic stands still",), settings=("critic_optimizer.learning_rate=1e-12",), curable=True),
     "frozen generator": Fault(("the generator stands still",), settings=("generator_optimizer.learning_rate=1e-12",), curable=True),
     "shuffled pairs": Fault(("pairs do not belong together",), shuffled),
@@ -87,7 +88,9 @@ FAULTS: dict[str, Fault] = {
     "constant inputs": Fault(("sources say nothing",), constant),
     "wrong label map": Fault(("pairs do not belong together",), upside_down),
     "duplicated data": Fault(("pictures are repeated",), duplicated),
-    "bf16 overflow": Fault(TOO_FAST, settings=("compute.precision=bf16", "generator_optimizer.learning_rate=1"), curable=True),
+    "bf16 overflow": Fault(
+        (*TOO_FAST, NOT_FINITE), settings=("compute.precision=bf16", "generator_optimizer.learning_rate=1"), curable=True
+    ),
 }
 """By name."""
 

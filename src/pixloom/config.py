@@ -27,6 +27,9 @@ REFERENCE_SIDE = 64
 """Side in pixels of the square that a reference picture is brought to: what is wanted of it does not lie in its details."""
 
 
+MOST_MINUTES = 1e7
+
+
 class Section(BaseModel):
     """A frozen group of settings in which unknown keys are forbidden, and values are not bent to fit (true is no 1)."""
 
@@ -146,7 +149,9 @@ class TrainingConfig(Section):
     """The length, order and rhythm of training. Progress and every interval are counted in images seen."""
 
     images: int | None = Field(None, gt=0, description="images to be seen in all; None: from the recipe's epochs and the data")
-    minutes: float | None = Field(None, gt=0.0, lt=1e7, description="wall-clock budget; images is then estimated from measured steps")
+    minutes: float | None = Field(
+        None, gt=0.0, lt=MOST_MINUTES, description="wall-clock budget; images is then estimated from measured steps"
+    )
     epochs: float = Field(200.0, gt=0.0, description="passes over the data when neither images nor minutes is given")
     batch_size: int = Field(1, ge=1, description="images per update over all processes")
     batch_scaling: Literal["none", "sqrt", "linear"] = Field(

@@ -241,12 +241,11 @@ def _findings(listing: Listing, seen: Sequence[_Seen]) -> Findings:
         *([f"{related.complaint}. Fix: look at the pairs with --preview."] if related and related.complaint else []),
         *([] if listing.splits.get("train") else ["There is no training example: add pictures to a train folder."]),
     ]
-    train = listing.splits.get("train", ())
-    few = count_different(train) if len(train) < FEW or within else FEW
+    different = count_different(listing.splits.get("train", ()))
     remarks = [
         *(
-            [f"{few} different training examples: hardly anything general is learnt from so few. Fix: more pictures."]
-            if 0 < few < FEW
+            [f"{different} different training examples: hardly anything general is learnt from so few. Fix: more pictures."]
+            if 0 < different < FEW
             else []
         ),
         *_named(["=".join(group) for group in within], "have the same pixels", fix="keep one of each unless the weight is wanted"),

@@ -76,7 +76,7 @@ def remedy(found: Sequence[Alarm], config: RunConfig, *, channels: tuple[int, in
     for alarm in found:
         settings = _settings(alarm.name, config)
         if settings and _allowed(override(config, settings), channels=channels):
-            return alarm, Remedy(settings, back=alarm.name not in FORWARD)
+            return alarm, Remedy(settings, back=alarm.name in BACKWARD)
     return None
 
 
@@ -95,13 +95,11 @@ def _allowed(config: RunConfig, *, channels: tuple[int, int]) -> bool:
 
 BY_HEART = "the critic knows its pictures by heart"
 NO_PUSH = "the generator learns nothing from the critic"
-FORWARD = (BY_HEART, NO_PUSH, NOT_HELD)
-"""What is mended as the run goes on."""
-
 TOO_FAST = (DIVERGED, "weights move too fast", "outputs are saturated", "outputs are all alike")
 STILL = ("the critic stands still", "the generator stands still")
 STEEP = ("the critic wins", "the critic's slope explodes")
 BACKWARD = {NOT_FINITE, *TOO_FAST, *STILL, *STEEP}
+"""What a run goes back on; the rest is mended as it goes on."""
 
 
 def adapted(share: float, signs: Mapping[str, float], *, gap: float) -> float:

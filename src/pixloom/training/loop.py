@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from pixloom.config import MOST_MINUTES
 from pixloom.data.batch import Batch
 from pixloom.errors import ConfigError
 from pixloom.training.engine import Engine
@@ -61,7 +62,7 @@ def resume(run: str | Path, *, minutes: float | None = None, quiet: bool = False
         ConfigError: minutes that are none.
         CheckpointError: no run there, no whole checkpoint, or the data is no longer the same.
     """
-    if minutes is not None and not 0 < minutes < 1e7:
+    if minutes is not None and not 0 < minutes < MOST_MINUTES:
         raise ConfigError(f"a run cannot go on for {minutes:g} minutes", fix="give a number above 0 and below ten million")
     folder = RunFolder(Path(run))
     config = folder.open()

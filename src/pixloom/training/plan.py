@@ -46,6 +46,7 @@ class Plan:
         network_channels: channels of the generator's input and output.
         reasons: why the defaults are what they are, in sentences.
         conditions: what steers the translation besides the source, with the vocabularies.
+        sized: of the reasons, why the networks are of their size; None where nothing chose it.
         lighter: smaller networks, for minutes that turn out to be few.
     """
 
@@ -56,6 +57,7 @@ class Plan:
     network_channels: tuple[int, int]
     reasons: tuple[str, ...] = ()
     conditions: Conditions = Conditions()
+    sized: str | None = None
     lighter: tuple[Size, ...] = ()
 
     @property
@@ -169,11 +171,11 @@ def make_plan(
         settings=settings,
     )
     reasons += [why] if why else []
-    smaller = lighter(config, settings=settings) if why else ()
+    by_size, smaller = why, lighter(config, settings=settings) if why else ()
     if (why := _blind(config)) and "losses.perceptual_weight" not in settings:
         config = override(config, {"losses.perceptual_weight": 0.0})
         reasons.append(why)
-    return replace(complete(config, reasons=tuple(reasons)), lighter=smaller)
+    return replace(complete(config, reasons=tuple(reasons)), sized=by_size, lighter=smaller)
 
 
 def _check_wishes(
@@ -424,8 +426,8 @@ def hastened(plan: Plan, *, images: int) -> Plan | None:
         return None
     size, *rest = plan.lighter
     reason = f"{size.name} networks instead: in {minutes:g} min those would see only {images:,} images"
-    former = tuple(said for said in plan.reasons if " networks: " not in said and " networks instead: " not in said)
-    return replace(plan, config=lightened(plan.config, size), lighter=tuple(rest), reasons=(*former, reason))
+    former = tuple(said for said in plan.reasons if said != plan.sized)
+    return replace(plan, config=lightened(plan.config, size), lighter=tuple(rest), sized=reason, reasons=(*former, reason))
 
 
 def load_examples(plan: Plan, *, size: int, cache_gib: float) -> Pictures | Unpaired | Balanced:

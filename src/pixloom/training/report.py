@@ -26,6 +26,7 @@ from pixloom.files import write_text
 from pixloom.training import history
 from pixloom.training.charts import line_chart
 from pixloom.training.history import Entry
+from pixloom.training.monitor import PATIENCE
 from pixloom.training.page import page
 from pixloom.training.status import format_number, format_seconds
 from pixloom.yamltext import read_yaml
@@ -215,7 +216,7 @@ def _verdict(run: Run) -> list[str]:
     word, _ = state(run)
     told = {entry.get("event"): str(entry.get("message", "")) for entry in run.of_kind("event")}
     events = (["out of time"] if word == "out of time" else []) + (
-        ["hardly watched"] if run.final and len(run.of_kind("signs")) < 2 else []
+        ["hardly watched"] if run.final and len(run.of_kind("signs")) < PATIENCE else []
     )
     return [*map(str, _list(run.evaluation.get("verdict"))), *(told[event] for event in events if event in told)]
 
