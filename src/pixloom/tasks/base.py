@@ -111,6 +111,11 @@ class Task(ABC):
     # ---- an example from pictures
 
     @property
+    def detail_from_source(self) -> bool:
+        """Whether the finest detail of a translation is the source's, whatever the network makes."""
+        return False
+
+    @property
     def pixelwise(self) -> bool:
         """Whether an example's values are made from each pixel alone, without chance, so that it may be cut after it is encoded."""
         return True

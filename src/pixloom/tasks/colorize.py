@@ -60,6 +60,11 @@ class Colorize(Task):
     metrics: ClassVar[tuple[str, ...]] = ("colourfulness",)
 
     @property
+    def detail_from_source(self) -> bool:
+        """The source's lightness stays as it is beside colours alone, whose finest detail nobody sees: JPEG halves their resolution."""
+        return self.space == "lab"
+
+    @property
     def pixelwise(self) -> bool:
         """Unless hints are drawn."""
         return not self.hints

@@ -28,7 +28,8 @@ class Vigil:
         assert training.images is not None, "the plan decides the number of images"
         self.plan, self.engine = plan, engine
         self.total, self.batch = training.images, training.batch_size
-        self.setting, self.looks = Setting(self.total, examples=len(plan.train)), list[Entry]()
+        self.setting = Setting(self.total, examples=len(plan.train), detail_from_source=plan.task.detail_from_source)
+        self.looks = list[Entry]()
         self.examiner: Examiner
 
     def begin_stage(self, *, size: int) -> None:
