@@ -19,14 +19,14 @@ from pixloom.errors import ConfigError, TrainingError
 from pixloom.recipes import recipe
 from pixloom.shapes import Judgement
 from pixloom.tasks.colorize import Colorize
-from pixloom.training import examiner, loop, session, state
+from pixloom.training import examiner, loop, session, state, watch
 from pixloom.training.api import resume, train
 from pixloom.training.autopilot import MOST, adapted, remedy
 from pixloom.training.examiner import signs_of
 from pixloom.training.folder import RunFolder
 from pixloom.training.history import read
 from pixloom.training.learner import Learner
-from pixloom.training.lookover import look_over
+from pixloom.training.lookover import look_over, loose
 from pixloom.training.monitor import DIVERGED, MANY, NOT_FINITE, NOT_TOGETHER, RULES, Alarm, Setting, alarms, at_the_start, first_evidence
 from pixloom.training.plan import complete, make_plan
 from pixloom.training.signs import ahead, at_ends, fineness, grid, pace, spread
@@ -154,6 +154,33 @@ def test_what_no_healthy_run_does_rings_at_once():
     assert "4e+21 times" in found[0].evidence
     assert [alarm.name for alarm in alarms(story({}, {"error": 201.0}), Setting(2240))] == [DIVERGED]
     assert alarms(story({}, {"spread": 150.0, "error": 40.0}), Setting(2240)) == [], "a step may throw a network about for a moment"
+    assert [alarm.name for alarm in alarms(story({"slope": 10_001.0}), Setting(2240))] == [DIVERGED]
+    assert alarms(story({"slope": 9_999.0}), Setting(2240)) == []
+
+
+def test_what_is_alike_while_pretraining_is_no_failure():
+    alike = story({"spread": 0.04}, {"spread": 0.04})
+    last = alike[-1]["images"]
+    assert [alarm.name for alarm in alarms(alike, Setting(20_000, pretrained=last - 321))] == ["outputs are all alike"]
+    assert alarms(alike, Setting(20_000, pretrained=last - 320)) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "term"),
+    [
+        ({"losses.adversarial": "wasserstein", "losses.gradient_penalty_weight": 0.0}, "wasserstein"),
+        ({"losses.adversarial": "wasserstein"}, ""),
+        ({"losses.adversarial": "wasserstein", "losses.gradient_penalty_weight": 0.0, "critic.options.norm": "spectral"}, ""),
+        ({"losses.adversarial": "wasserstein", "losses.gradient_penalty_weight": 0.0, "losses.r1_gamma": 1.0, "losses.r2_gamma": 1.0}, ""),
+        ({"losses.adversarial": "relativistic"}, "relativistic"),
+        ({"losses.adversarial": "relativistic", "training.clip_norm": 1.0}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_critic_is_loose_where_its_game_needs_what_is_not_there(settings, term):
+    assert loose(override(recipe("pix2pix", size=64), settings)) == term
+    found = at_the_start(examples=300, different=300, complaint=None, loose=term)
+    assert [alarm.name for alarm in found] == ["the critic is not held"] * bool(term)
 
 
 @pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.patience == 2])
@@ -439,7 +466,7 @@ def test_rates_that_are_too_high_are_lowered(related, tmp_path, often, no_weight
     train(fast, out=tmp_path / "run", quiet=True)
     done = events(tmp_path / "run", "autopilot")
     assert 1 <= len(done) <= MOST
-    assert "generator_optimizer.learning_rate=2.0" in done[0]["message"]
+    assert "generator_optimizer.learning_rate=0.0002, critic_optimizer.learning_rate=0.0002" in done[0]["message"], "those of the recipe"
 
 
 def sick_from(monkeypatch, image, **signs):
@@ -479,18 +506,99 @@ def test_a_run_goes_back_behind_what_was_off_before_it_rang(related, tmp_path, o
     assert "back to 24 images" in first["done"]
 
 
-def test_what_was_learnt_at_rates_that_are_still_too_high_is_dropped(related, tmp_path, often, monkeypatch, no_weights):
+def test_what_was_done_stays_told_and_in_force_when_a_run_goes_back_behind_it(related, tmp_path, often, monkeypatch, no_weights):
     healthy = {name: value for name, value in HEALTHY.items() if name not in ("images", "skipped")}
-    gone = {0.02: 8, 0.002: 24, 0.0002: 10_000}  # by the rate, the image from which outputs are beyond all bounds
 
     def signs(self, one):
-        return healthy | ({"spread": 1e9} if one.seen + 1 >= gone[one.config.generator_optimizer.learning_rate] else {})
+        now = one.seen + 1
+        return healthy | SICK[BY_HEART] | ({"ends": 0.99} if now >= 96 or (now >= 88 and one.config.losses.augment > 0) else {})
 
     monkeypatch.setattr(examiner.Examiner, "signs", signs)
-    fast = game(related, generator_optimizer__learning_rate=0.02, critic_optimizer__learning_rate=0.02, training__autopilot=True)
-    train(fast, out=tmp_path / "run", quiet=True)
-    done = events(tmp_path / "run", "autopilot")
-    assert [entry["done"].partition(" with")[0] for entry in done] == ["back to 0 images", "back to 0 images"], "not to the look at 16"
+    config = game(related, training__autopilot=True, training__images=160, training__keep_checkpoints=1)
+    train(config, out=tmp_path / "run", quiet=True)
+    first, *others = events(tmp_path / "run", "autopilot")
+    assert first["alarm"] == BY_HEART
+    assert "remedy 1 of 3" in first["done"]
+    assert [entry["alarm"] for entry in others] == ["outputs are saturated"] * 2
+    assert others[0]["images"] < 88
+    assert [entry["deed"] for entry in (first, *others)] == [1, 2, 3]
+    assert "losses.augment=0.25" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_a_kill_undid_is_not_told_twice(related, tmp_path, often, monkeypatch, no_weights):
+    sick_from(monkeypatch, 24, spread=1e9)
+    config = game(related, training__autopilot=True, training__keep_checkpoints=9)
+    train(config, out=tmp_path / "run", quiet=True)
+    whole = [entry["done"] for entry in events(tmp_path / "run", "autopilot")]
+    assert len(whole) == MOST
+    for folder in state.list_checkpoints(tmp_path / "run" / "checkpoints")[1:]:
+        shutil.rmtree(folder)
+    (oldest,) = state.list_checkpoints(tmp_path / "run" / "checkpoints")
+    assert json.loads((oldest / "state.json").read_text(encoding="utf-8"))["progress"]["remedies"] == 0
+    shutil.rmtree(tmp_path / "run" / "model-last")
+    resume(tmp_path / "run", quiet=True)
+    assert [entry["done"] for entry in events(tmp_path / "run", "autopilot")] == whole
+
+
+def test_precision_that_was_changed_stays_so_after_a_stop(related, tmp_path, often, monkeypatch, no_weights):
+    healthy = {name: value for name, value in HEALTHY.items() if name not in ("images", "skipped")}
+    found = {"bf16": healthy | {"slope": math.nan}, "no": healthy}
+    monkeypatch.setattr(examiner.Examiner, "signs", lambda self, one: found[one.config.compute.precision])
+    config = game(related, training__autopilot=True, training__keep_checkpoints=9, compute__precision="bf16")
+    train(config, out=tmp_path / "whole", quiet=True)
+    (done,) = events(tmp_path / "whole", "autopilot")
+    assert "compute.precision=no" in done["done"]
+    assert "learning_rate" not in done["done"], "one thing at a time"
+    train(config, out=tmp_path / "part", quiet=True)
+    again_from_its_first_checkpoint(tmp_path / "part")
+    assert weights_of(tmp_path / "part") == weights_of(tmp_path / "whole")
+    assert not [entry for entry in events(tmp_path / "part", "warning") if "bit for bit" in entry["message"]]
+
+
+def test_the_best_model_stays_the_best_when_a_run_goes_back_behind_it(related, tmp_path, often, monkeypatch, no_weights):
+    sick_from(monkeypatch, 32, ends=0.99)
+    real = watch.Watch.validate
+
+    def validate(self, generator):
+        means, _ = real(self, generator)
+        return means, (0.0 if (tmp_path / "run" / "model").is_dir() and not events(tmp_path / "run", "autopilot") else 1.0)
+
+    monkeypatch.setattr(watch.Watch, "validate", validate)
+    monkeypatch.setattr(watch.Watch, "is_better", lambda self, value, best: best is None or value < best)
+    config = game(related, training__autopilot=True, training__validate_every_images=16)
+    train(config, out=tmp_path / "run", quiet=True)
+    model = json.loads((tmp_path / "run" / "model" / "config.json").read_text(encoding="utf-8"))
+    newest = state.list_checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    progress = json.loads((newest / "state.json").read_text(encoding="utf-8"))["progress"]
+    assert progress["rollbacks"] > 0
+    assert progress["best_value"] == 0.0
+    assert progress["best_images"] == model["facts"]["training"]["images"] == 32, "of the time that was gone back on"
+
+
+def test_the_autopilot_protects_what_has_no_critic(related, tmp_path, often, no_weights):
+    fast = {"training__images": 48, "training__checkpoint_every_images": 16, "generator_optimizer__learning_rate": 1e9}
+    train(tiny_config(related, name="regression", training__autopilot=True, **fast), out=tmp_path / "run", quiet=True)
+    first, *_ = events(tmp_path / "run", "autopilot")
+    assert "generator_optimizer.learning_rate=0.0002" in first["done"]
+    assert "critic" not in first["done"]
+    assert (tmp_path / "run" / "model-last").is_dir()
+
+
+def test_what_no_remedy_fits_goes_back_as_without_the_autopilot(related, tmp_path, often, monkeypatch, no_weights):
+    monkeypatch.setattr(session, "remedy", lambda *given, **named: None)
+    monkeypatch.setattr(Learner, "is_finite", lambda self: False)
+    with pytest.raises(TrainingError, match="non-finite"):
+        train(game(related, training__autopilot=True), out=tmp_path / "run", quiet=True)
+    assert len(events(tmp_path / "run", "rollback")) == session.MAX_ROLLBACKS
+
+
+def test_moments_that_overflow_are_as_bad_as_weights_that_do():
+    playing = learner(tiny("pix2pix"))
+    step(playing, batch("pix2pix"), number=0)
+    assert playing.is_finite()
+    moments = next(iter(playing.optimizers["critic"].state.values()))
+    moments["exp_avg_sq"].view(-1)[0] = math.inf
+    assert not playing.is_finite()
 
 
 def test_what_is_not_finite_costs_no_more_with_the_autopilot_than_without(related, tmp_path, often, monkeypatch, no_weights):
@@ -505,7 +613,7 @@ def test_what_is_not_finite_costs_no_more_with_the_autopilot_than_without(relate
 
     monkeypatch.setattr(Learner, "step", step)
     train(game(related, training__autopilot=True, training__checkpoint_every_images=42), out=tmp_path / "run", quiet=True)
-    (done,) = events(tmp_path / "run", "autopilot")
+    (done,) = [entry for entry in events(tmp_path / "run", "autopilot") if entry["alarm"] == NOT_FINITE]
     assert "back to 42 images" in done["done"]
 
 
@@ -598,6 +706,15 @@ def test_a_twin_without_a_critic_that_is_as_good_rings(related, tmp_path, no_wei
     train(tiny_config(write_pairs(tmp_path / "others", count=9)), out=tmp_path / "elsewhere", quiet=True)
     judged(tmp_path / "elsewhere", lpips=0.5, kid_squeeze=0.5)
     assert as_good(tmp_path / "elsewhere") is None, "other data"
+    wider = tiny_config(related, name="regression", generator__options__width=12)
+    train(wider, out=tmp_path / "wider", quiet=True)
+    judged(tmp_path / "wider", lpips=0.1, kid_squeeze=0.001)
+    judged(twin, lpips=0.5, kid_squeeze=0.5)
+    assert as_good(ours) is None, "another network"
+    judged(twin, lpips=0.29, kid_squeeze=0.01)
+    with (ours / "history.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"images": 48, "kind": "event", "event": "alarm", "alarm": DIVERGED}) + "\n")
+    assert as_good(twin) is None, "the other has diverged"
 
 
 # --- The policy ----------------------------------------------------------------------------------------------------------------------
@@ -614,7 +731,7 @@ def alarm(name):
         (
             "outputs are saturated",
             {"generator_optimizer.learning_rate": 0.05, "critic_optimizer.learning_rate": 0.004},
-            {"generator_optimizer.learning_rate": 0.005, "critic_optimizer.learning_rate": 1e-3},
+            {"generator_optimizer.learning_rate": 1e-3, "critic_optimizer.learning_rate": 1e-3},
         ),
         ("the critic stands still", {"critic_optimizer.learning_rate": 1e-9}, {"critic_optimizer.learning_rate": 1e-3}),
         ("the critic wins", {}, {"losses.r1_gamma": 80.0, "losses.r2_gamma": 80.0}),
@@ -646,6 +763,10 @@ def test_what_is_done_keeps_what_the_person_chose_and_what_the_settings_allow():
 
     one = {"losses__r1_gamma": 50.0, "losses__r2_gamma": 0.0, "losses__slopes": "exact", "losses__slope_share": 1.0}
     assert settings("the critic wins", "auto", **one) == {"losses.r1_gamma": 200.0, "losses.r2_gamma": 5.0}
+    of_one = {"losses.r1_gamma": 5.0, "losses.r2_gamma": 5.0, "losses.slopes": "difference"}
+    assert settings("the critic wins", "cut") == settings("the critic wins", "cyclegan") == of_one, "half of one picture is none"
+    fast = settings("outputs are saturated", "auto", generator_optimizer__learning_rate=0.05)
+    assert fast == {"generator_optimizer.learning_rate": 1e-3, "training.clip_norm": 1.0}, "the critic's rate is as published"
     no_push = "the generator learns nothing from the critic"
     assert settings(no_push, "pix2pix") == {"losses.adversarial": "relativistic", "training.clip_norm": 1.0}
     assert settings(no_push, "auto", losses__adversarial="non-saturating") == {"losses.adversarial": "relativistic"}

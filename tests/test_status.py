@@ -302,7 +302,7 @@ def test_resumed_history_equals_the_uninterrupted_one(tmp_path):
         resumed.append("losses", images=images, elapsed_seconds=images / 2, generator={"pixel": 1 / images, "bad": math.nan})
     with resumed.path.open("a", encoding="utf-8") as file:
         file.write('{"images": 4')
-    history.truncate_after(resumed.path, 20)
+    history.truncate_after(resumed.path, 20, deeds=0)
     assert [entry["images"] for entry in history.read(resumed.path)] == [10, 20]
     for images in (30, 40):
         resumed.append("losses", images=images, elapsed_seconds=images / 2, generator={"pixel": 1 / images, "bad": math.nan})
@@ -311,7 +311,7 @@ def test_resumed_history_equals_the_uninterrupted_one(tmp_path):
 
 
 def test_truncating_nothing_creates_nothing(tmp_path):
-    history.truncate_after(tmp_path / "history.jsonl", 5)
+    history.truncate_after(tmp_path / "history.jsonl", 5, deeds=0)
     assert history.read(tmp_path / "history.jsonl") == []
     assert list(tmp_path.iterdir()) == []
 

@@ -3,9 +3,10 @@
 =========================================  ================================================================================
 alarm                                      remedy
 =========================================  ================================================================================
-numbers are not finite                     back; a tenth of the learning rates (the recipe's, if those lie between); full precision
-training has diverged, weights move too    back; a tenth of the learning rates, and gradients of at most norm 1
-fast, outputs are saturated, or all alike
+numbers are not finite                     back; full precision, and the recipe's rate where one is above it; where neither is to be had,
+                                           a tenth of the learning rates
+training has diverged, weights move too    back; gradients of at most norm 1, and the recipe's rate where one is above it, else a tenth
+fast, outputs are saturated, or all alike  of both
 a network stands still                     back; the recipe's learning rate for it
 the critic wins, its slope explodes        back; R1 and R2 four times as strong, at least gamma 5
 it is not held                             gradients of at most norm 1
@@ -40,7 +41,6 @@ GRAVE = (DIVERGED,)
 STEP, MOST_AUGMENTED = 0.05, 0.8
 """By how much the share of augmented pairs moves, and its end: beyond it changes leak into what is made (ADA, figure 5)."""
 
-RATES = ("generator_optimizer.learning_rate", "critic_optimizer.learning_rate")
 PENALTIES: dict[str, Any] = {"losses.r1_gamma": 5.0, "losses.r2_gamma": 5.0, "losses.slopes": "difference", "losses.slope_share": 0.5}
 """What holds a critic's slope where nothing did: healthy runs of the log had them."""
 
@@ -120,9 +120,10 @@ def adapted(share: float, signs: Mapping[str, float], *, gap: float) -> float:
 
 def _settings(name: str, config: RunConfig) -> dict[str, Any]:
     if name == NOT_FINITE:
-        return _slower(config) | ({"compute.precision": "no"} if config.compute.precision == "bf16" else {})
+        exact = {"compute.precision": "no"} if config.compute.precision == "bf16" else {}
+        return _too_high(config) | exact or _tenth(config)
     if name in TOO_FAST:
-        return _slower(config) | {"training.clip_norm": min(1.0, config.training.clip_norm or 1.0)}
+        return (_too_high(config) or _tenth(config)) | {"training.clip_norm": min(1.0, config.training.clip_norm or 1.0)}
     if name in STILL:
         which = name.split()[1]
         rate = getattr(_usual(config), f"{which}_optimizer").learning_rate
@@ -130,7 +131,7 @@ def _settings(name: str, config: RunConfig) -> dict[str, Any]:
     if name in STEEP:
         return _gentler(config)
     if name == NOT_HELD:
-        return HOLD
+        return {"losses.gradient_penalty_weight": 10.0} if config.losses.adversarial == "wasserstein" else HOLD
     if name == BY_HEART:
         return {"losses.augment": min(0.75, config.losses.augment + 0.25)} if config.losses.augment < 0.75 else {}
     if name == NO_PUSH:
@@ -139,14 +140,20 @@ def _settings(name: str, config: RunConfig) -> dict[str, Any]:
     return {}
 
 
-def _slower(config: RunConfig) -> dict[str, Any]:
-    """A tenth of the learning rates, but from above those of the recipe not to below them."""
-    usual = _usual(config)
-    rates: dict[str, Any] = {}
-    for key in RATES:
-        now, well = (getattr(one, key.partition(".")[0]).learning_rate for one in (config, usual))
-        rates[key] = max(now / 10, well) if now > well else now / 10
-    return rates
+def _too_high(config: RunConfig) -> dict[str, Any]:
+    """The recipe's learning rates for the networks that have higher ones."""
+    usual = _rates(_usual(config))
+    return {key: usual[key] for key, rate in _rates(config).items() if rate > usual[key]}
+
+
+def _tenth(config: RunConfig) -> dict[str, Any]:
+    return {key: rate / 10 for key, rate in _rates(config).items()}
+
+
+def _rates(config: RunConfig) -> dict[str, float]:
+    """The learning rates of the networks that there are, by dotted key."""
+    names = ("generator",) if config.critic is None else ("generator", "critic")
+    return {f"{name}_optimizer.learning_rate": getattr(config, f"{name}_optimizer").learning_rate for name in names}
 
 
 def _usual(config: RunConfig) -> RunConfig:
@@ -160,6 +167,6 @@ def _gentler(config: RunConfig) -> dict[str, Any]:
     if critic is None or option_of(critic, "norm") == "batch":
         return {}
     if not (losses.r1_gamma or losses.r2_gamma):
-        return dict(PENALTIES)
+        return {key: value for key, value in PENALTIES.items() if key != "losses.slope_share" or config.training.batch_size > 1}
     least = PENALTIES["losses.r1_gamma"]
     return {f"losses.{name}": max(least, 4 * getattr(losses, name)) for name in ("r1_gamma", "r2_gamma")}

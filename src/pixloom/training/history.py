@@ -9,7 +9,7 @@ kind           values
 ``signs``      one number per vital sign, see :mod:`pixloom.training.signs`, and ``skipped``: steps so far that were not finite
 ``validation`` one number per metric; optionally ``protocol``, words or a dictionary that say how they were measured
 ``event``      ``event``: a word such as started, resumed, skipped, rollback, interrupted, finished; ``message``: a sentence;
-               the ``started`` event carries ``total_images``
+               the ``started`` event carries ``total_images``; what was done against an alarm, ``deed``, its number
 =============  =====================================================================================================
 """
 
@@ -69,15 +69,21 @@ def read(path: Path) -> list[Entry]:
     return [entry for line in lines if (entry := _parse(line)) is not None]
 
 
-def truncate_after(path: Path, images: int) -> None:
-    """Drop the entries with more than ``images`` images, in one atomic step.
+def truncate_after(path: Path, images: int, *, deeds: int) -> None:
+    """Drop what is of a time that is undone, in one atomic step.
 
-    Called at resume with the images of the checkpoint, so that a resumed run tells the same story as one that was never stopped.
+    Called when a run goes on from a checkpoint, so that it tells the same story as one that was never stopped. What was done against
+    alarms stays as long as it is in force, whenever it was done.
+
+    Args:
+        path: the history.
+        images: of the checkpoint; entries with more are dropped.
+        deeds: how often something was done so far; those that come after are dropped.
 
     Raises:
         OutputError: the file cannot be replaced.
     """
-    kept = [entry for entry in read(path) if entry["images"] <= images]
+    kept = [entry for entry in read(path) if (entry["deed"] <= deeds if "deed" in entry else entry["images"] <= images)]
     if path.is_file():
         write_text(path, "".join(json.dumps(_encode(entry), allow_nan=False) + "\n" for entry in kept))
 

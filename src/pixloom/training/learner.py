@@ -113,10 +113,13 @@ class Learner:
         return {name: weight * (1 - self.passed) if name in FADING else weight for name, weight in self.method.weights.items()}
 
     def is_finite(self) -> bool:
-        """Whether every weight and statistic is a number: what is not must never be shown, judged or saved."""
-        networks = [network for network in (self.generator, self.critic) if network is not None]
-        tensors = (tensor for network in networks for tensor in network.state_dict().values() if tensor.is_floating_point())
-        return all(bool(torch.isfinite(tensor.sum())) for tensor in tensors)
+        """Whether every weight, statistic and moment is a number: what is not must never be shown, judged or saved."""
+        average = None if self.ema is None else self.ema.network
+        networks = [network for network in (self.generator, self.critic, average) if network is not None]
+        states = [network.state_dict() for network in networks]
+        states += [moments for optimizer in self.optimizers.values() for moments in optimizer.state.values()]
+        tensors = (value for state in states for value in state.values() if isinstance(value, torch.Tensor))
+        return all(bool(torch.isfinite(tensor.sum())) for tensor in tensors if tensor.is_floating_point())
 
     def rates(self, factor: float) -> dict[str, float]:
         """The configured learning rates by network, scaled."""

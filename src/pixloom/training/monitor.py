@@ -36,11 +36,13 @@ class Setting:
     Attributes:
         total: images of the whole run.
         examples: that are learnt from.
+        pretrained: images up to which the generator learns alone, from sources that are half hidden.
         detail_from_source: whether the finest detail of a picture is the source's, and not what the network makes.
     """
 
     total: int
     examples: int = 0
+    pretrained: int = 0
     detail_from_source: bool = False
 
     def could_be_known(self, now: Signs) -> bool:
@@ -70,7 +72,20 @@ class Alarm:
         return f"ALARM, {self.name}: {self.evidence}. Remedy: {', or '.join(self.remedies)}"
 
 
-def at_the_start(*, examples: int, different: int, complaint: str | None, silent: str | None = None, held: bool = True) -> list[Alarm]:
+LOOSE = {
+    "relativistic": (
+        "relativistic pairing with neither R1 and R2 nor clipped gradients; with R1 alone it diverged (Huang et al., R3GAN, 2024)",
+        ("training.clip_norm=1", "losses.r1_gamma=5 and losses.r2_gamma=5"),
+    ),
+    "wasserstein": (
+        "a Wasserstein critic without a gradient penalty, whose slope must be near 1 (Gulrajani et al., 2017)",
+        ("losses.gradient_penalty_weight=10", "losses.r1_gamma=5 and losses.r2_gamma=5"),
+    ),
+}
+"""What is said of critics that are not held, and what helps, by adversarial term."""
+
+
+def at_the_start(*, examples: int, different: int, complaint: str | None, silent: str | None = None, loose: str = "") -> list[Alarm]:
     """What can be said before anything is learnt.
 
     Args:
@@ -78,12 +93,11 @@ def at_the_start(*, examples: int, different: int, complaint: str | None, silent
         different: of them.
         complaint: of :class:`pixloom.data.kinship.Kinship`, where the data holds pairs.
         silent: what it says of sources that are all alike.
-        held: whether the critic's slope is, or its gradients are, where its game needs that.
+        loose: the adversarial term, if neither the critic's slope nor its gradients are held though that term needs it.
     """
     found = []
-    if not held:
-        why = "relativistic pairing with neither R1 and R2 nor clipped gradients; with R1 alone it diverged (Huang et al., R3GAN, 2024)"
-        found.append(Alarm(NOT_HELD, 0, why, ("training.clip_norm=1", "losses.r1_gamma=5 and losses.r2_gamma=5")))
+    if loose:
+        found.append(Alarm(NOT_HELD, 0, *LOOSE[loose]))
     if silent:
         found.append(Alarm(NOTHING_SAID, 0, silent, ("look at the sources with pixloom inspect --preview",)))
     if complaint:
@@ -169,9 +183,11 @@ def first_evidence(alarm: Alarm, signs: Sequence[Signs], setting: Setting) -> in
 
 
 def _diverged(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
-    spread, error = now.get("spread", 1.0), now.get("error", 0.0)
+    spread, error, slope = now.get("spread", 1.0), now.get("error", 0.0), now.get("slope", 0.0)
     if spread > 1000:
         return f"outputs differ from source to source {spread:.2g} times as much as the targets do"
+    if slope > 10_000:
+        return f"the critic's slope at made pictures is {slope:.2g}, where that of healthy runs is about 1"
     return f"outputs are off by {error:.3g} on average, where values lie from -1 to 1" if error > 200 else None
 
 
@@ -228,7 +244,8 @@ def _no_push(now: Signs, before: Sequence[Signs], setting: Setting) -> str | Non
 
 
 def _collapsed(now: Signs, before: Sequence[Signs], setting: Setting) -> str | None:
-    if now.get("source_spread", 1.0) < 0.01 or "spread" not in now:
+    alone = now["images"] <= setting.pretrained  # from half a source L1 makes much the same at first
+    if alone or now.get("source_spread", 1.0) < 0.01 or "spread" not in now:
         return None
     return f"outputs differ from source to source {now['spread']:.0%} as much as the targets do" if now["spread"] < 0.05 else None
 
@@ -280,7 +297,8 @@ def _too_fast(now: Signs, before: Sequence[Signs], setting: Setting) -> str | No
 
 RULES: dict[str, Rule] = {
     DIVERGED: Rule(
-        "at once: outputs differ from source to source a thousand times as much as targets do, or are off by more than 200",
+        "at once: outputs differ from source to source a thousand times as much as targets do, or are off by more than 200, or the "
+        "critic's slope at made pictures is above 10,000",
         _diverged,
         ("a tenth of the learning rates", "training.clip_norm=1"),
         hides=True,
@@ -344,7 +362,7 @@ RULES: dict[str, Rule] = {
         "it pushes less than an L1 term of weight 0.001", _no_push, ("losses.adversarial=relativistic", "losses.adversarial_weight up")
     ),
     "outputs are all alike": Rule(
-        "outputs differ from source to source by less than 5 % of what targets do, while sources differ",
+        "outputs differ from source to source by less than 5 % of what targets do, while sources differ; not while pretraining",
         _collapsed,
         ("a tenth of the learning rates", "losses.pixel_weight up"),
         shown=True,

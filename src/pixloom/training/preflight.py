@@ -80,14 +80,15 @@ def measure(plan: Plan, engine: Engine) -> Cost:
     named = {**{str(size): seconds / config.training.batch_size for size, seconds in usual.items()}, "start": start}
     means = engine.mean({name: torch.tensor(value, device=engine.device) for name, value in named.items()})
     generator, critic = count_parameters(learner.generator), 0 if learner.critic is None else count_parameters(learner.critic)
+    kept = config.training.keep_checkpoints + config.training.autopilot  # which holds one to go back to
     return Cost(
         generator_parameters=generator,
         critic_parameters=critic,
         seconds_by_size={size: means[str(size)] for size in usual},
         start_seconds=means["start"],
         peak_memory_bytes=peak_memory_bytes(engine.device),
-        disk_bytes=_disk_bytes(generator, critic, averaged=learner.ema is not None, keep=config.training.keep_checkpoints)
-        + (config.training.keep_checkpoints + 1) * _pool_bytes(plan, pools=len(learner.pools)),
+        disk_bytes=_disk_bytes(generator, critic, averaged=learner.ema is not None, keep=kept)
+        + (kept + 1) * _pool_bytes(plan, pools=len(learner.pools)),
         step=counted(config, channels=plan.network_channels, processes=engine.world_size),
     )
 

@@ -22,7 +22,7 @@ from pixloom.evaluation import Evaluation
 from pixloom.files import write_text, writing
 from pixloom.heap import heap_as_usual
 from pixloom.nets.team import acting
-from pixloom.training.autopilot import GRAVE, TOO_FAST, adapted, remedy
+from pixloom.training.autopilot import GRAVE, adapted, remedy
 from pixloom.training.autopilot import MOST as MOST_REMEDIES
 from pixloom.training.engine import Engine
 from pixloom.training.folder import RunFolder, describe_environment, describe_machine, peak_memory_bytes
@@ -122,9 +122,9 @@ class Session:
         checkpoint, complaints = newest_checkpoint(self.folder.checkpoints, identity=self.identity)
         progress = Progress()
         if checkpoint is not None:
-            self.learner.restore(checkpoint)
             if checkpoint.progress.settings:
-                self.learner.retune(override(self.plan.config, checkpoint.progress.settings))
+                self._build(checkpoint.progress.settings)
+            self.learner.restore(checkpoint)
             self.terms.restore(checkpoint, device=self.engine.device)
             progress, self.saved_images = checkpoint.progress, checkpoint.progress.images
             changed = [key for key, value in self.machine.items() if checkpoint.machine.get(key) != value]
@@ -174,7 +174,11 @@ class Session:
             self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.model, back=self.learner.best_return)
         if self.engine.is_main:
             if finished:
-                self.watch.save_model(self.learner.best_generator, progress, folder=self.folder.last_model, back=self.learner.best_return)
+                if sound:
+                    last, back = self.folder.last_model, self.learner.best_return
+                    self.watch.save_model(self.learner.best_generator, progress, folder=last, back=back)
+                else:
+                    self.tell("warning", progress, "the last weights are not finite, so that there is no model-last")
                 self._tell_how_it_ended(progress)
                 if len(self.watch.examples):
                     self.status.message("judging the model on held-out pictures ...")
@@ -229,8 +233,13 @@ class Session:
         Raises:
             TrainingError: it has been done too often.
         """
-        self._ring(Alarm(NOT_FINITE, progress.images, why, RULES[NOT_FINITE].remedies), progress)
-        if progress.rollbacks - progress.remedies >= MAX_ROLLBACKS:
+        alarm = Alarm(NOT_FINITE, progress.images, why, RULES[NOT_FINITE].remedies)
+        self._ring(alarm, progress)
+        if self.plan.config.training.autopilot:
+            mended = self._mend([alarm], progress, start=progress.images)
+            if mended.remedies > progress.remedies:
+                return mended
+        if progress.halvings >= MAX_ROLLBACKS:
             raise TrainingError(
                 "the losses stay non-finite",
                 where=self.folder.root,
@@ -238,34 +247,43 @@ class Session:
                 fix="look at the data with pixloom inspect, and train anew with lower learning rates: "
                 "--set generator_optimizer.learning_rate=5e-5 --set critic_optimizer.learning_rate=5e-5",
             )
-        if self.plan.config.training.autopilot and progress.remedies < MOST_REMEDIES:
-            return self._mend([Alarm(NOT_FINITE, progress.images, why, ())], progress, start=progress.images)
         again = self._return(progress, learning_rate_scale=progress.learning_rate_scale / 2)
         done = f"back to {again.images:,} images with half the learning rate"
-        self._tell_done("rollback", Alarm(NOT_FINITE, progress.images, why, ()), done, at=again)
+        self._tell_done("rollback", alarm, done, at=again)
         return again
 
     def _return(self, progress: Progress, **changes: Any) -> Progress:
         """Take up the newest checkpoint, or the beginning, with what the run has learnt of itself since."""
         checkpoint, _ = newest_checkpoint(self.folder.checkpoints, identity=self.identity)
         start = Progress() if checkpoint is None else checkpoint.progress
-        kept = {"rollbacks": progress.rollbacks + 1, "learning_rate_scale": progress.learning_rate_scale, "settings": progress.settings}
-        counted = {"remedies": progress.remedies, "remedied_images": min(progress.remedied_images, start.images), "bad_steps": 0}
-        again = replace(start, **{**kept, **counted, "elapsed_seconds": progress.elapsed_seconds, **changes})
-        config = override(self.plan.config, again.settings)
-        if config.compute != self.engine.compute:
-            self.engine = Engine(config)
-        self.learner = Learner(config, channels=self.plan.network_channels, engine=self.engine)
+        again = replace(
+            progress,
+            images=start.images,
+            step=start.step,
+            skipped_steps=start.skipped_steps,
+            bad_steps=0,
+            rollbacks=progress.rollbacks + 1,
+            remedied_images=min(progress.remedied_images, start.images),
+        )
+        again = replace(again, **changes)
+        self._build(again.settings)
         if checkpoint is not None:
             self.learner.restore(checkpoint)
         else:
             self._begin(start)
         if self.engine.is_main:
-            truncate_after(self.folder.history, start.images)
+            truncate_after(self.folder.history, start.images, deeds=progress.deeds)
             self.folder.forget_after(start.images)
         self.vigil.forget_after(start.images)
         self.terms.restore(checkpoint, device=self.engine.device)
         return again
+
+    def _build(self, settings: Mapping[str, Any]) -> None:
+        """A learner by the settings of the run and those that were changed on the way, some of which shape its networks."""
+        config = override(self.plan.config, settings)
+        if config.compute != self.engine.compute:
+            self.engine = Engine(config)
+        self.learner = Learner(config, channels=self.plan.network_channels, engine=self.engine)
 
     # ---- between steps
 
@@ -316,7 +334,7 @@ class Session:
             self._log(before, progress, rates)
         saves = saves or ((previews or validates or logs) and self.engine.any_process(self._has_long_not_saved(progress)))
         if (previews or validates or saves) and self.engine.any_process(not self.learner.is_finite()):
-            return self.roll_back(progress, "the weights were not finite")
+            return self.roll_back(progress, "weights, or the moments of their updates, were not finite")
         if self.vigil.is_due(before, progress):
             progress = self._examine(progress)
             if progress.rollbacks > before.rollbacks:
@@ -375,7 +393,7 @@ class Session:
         """Whether the time given with --minutes is used up (on any process, so that all stop together)."""
         return self.budget_seconds < math.inf and self.engine.any_process(progress.elapsed_seconds >= self.budget_seconds)
 
-    def tell(self, event: str, progress: Progress, sentence: str, **told: str) -> None:
+    def tell(self, event: str, progress: Progress, sentence: str, **told: str | int) -> None:
         """Record an event, with what else is told of it, and print its sentence."""
         if self.engine.is_main:
             place = {"images": progress.images, "elapsed_seconds": progress.elapsed_seconds}
@@ -400,7 +418,7 @@ class Session:
     def _begin_records(self, progress: Progress, *, resumed: bool) -> None:
         environment = describe_environment(device=self.engine.device, world_size=self.engine.world_size, compute=self.engine.compute)
         self.folder.describe(data=describe_data(self.plan), environment=environment)
-        truncate_after(self.folder.history, progress.images)
+        truncate_after(self.folder.history, progress.images, deeds=progress.deeds)
         self.folder.forget_after(progress.images)
         self.writer = open_writer(self.folder.root, resume_images=progress.images if resumed else None)
         if resumed:
@@ -474,8 +492,6 @@ class Session:
         changes: dict[str, Any] = {"settings": settings, "remedies": progress.remedies + 1, "remedied_images": progress.images}
         if change.back:
             start = self.vigil.well_until(alarm) if start is None else start
-            if alarm.name in TOO_FAST and progress.remedies:  # what was learnt at rates that were too high still is of no use
-                start = min(start, progress.remedied_images)
             if self.engine.is_main:
                 forget_checkpoints(self.folder.checkpoints, after=start)
             self.engine.wait()
@@ -492,7 +508,7 @@ class Session:
     def _tell_done(self, event: str, alarm: Alarm, done: str, *, at: Progress) -> None:
         """What was done against an alarm, and its reason, which is forgotten with the time that the run has gone back on."""
         evidence = f"{alarm.evidence}, at {alarm.images:,} images"
-        self.tell(event, at, f"{alarm.name}, {evidence}: {done}", alarm=alarm.name, evidence=evidence, done=done)
+        self.tell(event, at, f"{alarm.name}, {evidence}: {done}", alarm=alarm.name, evidence=evidence, done=done, deed=at.deeds)
 
     def _ring(self, alarm: Alarm, progress: Progress) -> None:
         if not self.engine.is_main:

@@ -11,6 +11,7 @@ Random numbers need no saving: every step derives its own from (seed, rank, imag
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -47,6 +48,16 @@ class Progress:
     """How often it has."""
     remedied_images: int = 0
     """Images seen when it last did."""
+
+    @property
+    def halvings(self) -> int:
+        """How often the run went back with half the learning rates."""
+        return round(-math.log2(self.learning_rate_scale))
+
+    @property
+    def deeds(self) -> int:
+        """How often something was done against an alarm."""
+        return self.remedies + self.halvings
 
 
 @dataclass(frozen=True)
@@ -263,4 +274,8 @@ def check_finite(tensors: Mapping[str, torch.Tensor]) -> None:
     """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"the tensor {name} is not finite", why="a NaN or infinity got into the weights")
+            raise CheckpointError(
+                f"the tensor {name} is not finite",
+                why="a NaN or infinity got into it",
+                fix="lower learning rates, or training.clip_norm=1",
+            )

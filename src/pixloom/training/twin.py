@@ -10,7 +10,8 @@ from typing import Any
 
 from pixloom.config import load_config
 from pixloom.errors import PixloomError
-from pixloom.training.monitor import Alarm
+from pixloom.training.history import read
+from pixloom.training.monitor import DIVERGED, NOT_FINITE, Alarm
 
 NAME = "the twin without a critic is as good"
 
@@ -28,7 +29,7 @@ class Judged:
 
     Attributes:
         method: how it learnt.
-        task, size, data: what must be alike: what is translated into what, at which size, and the data's fingerprint.
+        task, size, data, generator: what must be alike: what is translated into what, at which size, the data's fingerprint, the network.
         means: by metric.
     """
 
@@ -36,13 +37,19 @@ class Judged:
     task: str
     size: int
     data: str
+    generator: str
     means: Mapping[str, float]
+
+    @property
+    def kind(self) -> tuple[str, int, str, str]:
+        """What must be alike."""
+        return self.task, self.size, self.data, self.generator
 
 
 def as_good(run: Path) -> Alarm | None:
     """Whether of this run and another beside it, one of which has no critic, that one has figures that are as good.
 
-    Both must have learnt the same translation from the same data at the same size.
+    Both must have learnt the same translation with the same generator from the same data at the same size, and neither may have diverged.
 
     Args:
         run: the folder of a run that has been judged.
@@ -52,7 +59,7 @@ def as_good(run: Path) -> Alarm | None:
         return None
     for folder in sorted(path for path in run.resolve().parent.iterdir() if path.is_dir() and path.name != run.name):
         other = read_judged(folder)
-        if other is None or (other.task, other.data, other.size) != (ours.task, ours.data, ours.size):
+        if other is None or other.kind != ours.kind:
             continue
         (twin, its), (game, of_game) = sorted([(ours, "here"), (other, f"in {folder.name}")], key=lambda one: one[0].method != PLAIN)
         if twin.method != PLAIN or game.method == PLAIN:
@@ -65,14 +72,17 @@ def as_good(run: Path) -> Alarm | None:
 
 
 def read_judged(folder: Path) -> Judged | None:
-    """What a run folder says of itself; None where it is none, or was not judged."""
+    """What a run folder says of itself; None where it is none, was not judged, or has diverged."""
     try:
         config = load_config(folder / "config.yaml")
         fingerprint = _read(folder / "data.json")["fingerprint"]
         means = _read(folder / "evaluation" / "evaluation.json")["means"]
         figures = {name: float(value["mean"]) for name, value in means.items()}
-        task = json.dumps(config.task.model_dump(), sort_keys=True)
-        return Judged(config.method, task, config.data.size, str(fingerprint), figures)
+        task, generator = (json.dumps(part.model_dump(), sort_keys=True) for part in (config.task, config.generator))
+        rang = {entry["alarm"] for entry in read(folder / "history.jsonl") if entry.get("event") == "alarm"}
+        if {DIVERGED, NOT_FINITE} & rang:  # its figures say nothing of how it learns
+            return None
+        return Judged(config.method, task, config.data.size, str(fingerprint), generator, figures)
     except (PixloomError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

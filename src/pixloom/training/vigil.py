@@ -28,7 +28,9 @@ class Vigil:
         assert training.images is not None, "the plan decides the number of images"
         self.plan, self.engine = plan, engine
         self.total, self.batch = training.images, training.batch_size
-        self.setting = Setting(self.total, examples=len(plan.train), detail_from_source=plan.task.detail_from_source)
+        pretrained = round(training.pretrain_share * self.total)
+        detail = plan.task.detail_from_source
+        self.setting = Setting(self.total, examples=len(plan.train), pretrained=pretrained, detail_from_source=detail)
         self.looks = list[Entry]()
         self.examiner: Examiner
 
