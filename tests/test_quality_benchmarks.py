@@ -73,7 +73,7 @@ def test_the_tally_counts_what_was_seen_and_mended(tmp_path):
     rung = {"alarms": [{"alarm": "the critic wins", "images": 160}]}
     text = section(tmp_path, {"stable-facades": [rung, {"alarms": []}]})
     assert "Seen: 1 of 2; brought back to within 10 % of the healthy run of the same seed: 1 of 1." in text
-    assert "Healthy runs that rang an alarm: 1 of 3 (the critic wins)." in text
+    assert "Healthy runs that diverged: 0 of 3; that rang an alarm: 1 (the critic wins)." in text
     assert "| frozen critic | 1 | 1 | 1.05 |" in text
     assert "| shuffled pairs | 1 | 0 | – |" in text
 

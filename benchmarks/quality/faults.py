@@ -18,7 +18,7 @@ from benchmarks.quality.running import Places, trained
 from benchmarks.tasks.running import commit_of, without_places
 from pixloom.training.autopilot import TOO_FAST
 from pixloom.training.history import read
-from pixloom.training.monitor import NOT_FINITE
+from pixloom.training.monitor import DIVERGED, NOT_FINITE
 
 STEPS = 500
 """Within which a fault is to be seen."""
@@ -186,13 +186,14 @@ def section(results: Path, healthy: Mapping[str, Sequence[Mapping[str, Any]]]) -
         lines.append(f"| {fault} | {len(seen)} | {sum(seen)} | {shares} |")
     runs = [*found.healthy, *([alarm["alarm"] for alarm in record["alarms"]] for records in healthy.values() for record in records)]
     rung = [alarms for alarms in runs if alarms]
+    diverged = sum(bool({DIVERGED, NOT_FINITE} & set(alarms)) for alarms in runs)
     every = [seen for row in found.seen.values() for seen in row]
     shares = [share for row in found.shares.values() for share in row]
     words = (
         f"Facades at 64 px, {2 * STEPS:,} images ({STEPS} steps of `auto`), a fault put in on purpose, watched, and again with "
         f"`--autopilot` where a setting can mend it. Seen: {sum(every)} of {len(every)}; "
         "brought back to within 10 % of the healthy run of the same seed: "
-        f"{sum(share <= 1.1 for share in shares)} of {len(shares)}. Healthy runs that rang an alarm: {len(rung)} of {len(runs)}"
-        + (f" ({', '.join(sorted({alarm for alarms in rung for alarm in alarms}))})." if rung else ".")
+        f"{sum(share <= 1.1 for share in shares)} of {len(shares)}. Healthy runs that diverged: {diverged} of {len(runs)}; "
+        f"that rang an alarm: {len(rung)}" + (f" ({', '.join(sorted({alarm for alarms in rung for alarm in alarms}))})." if rung else ".")
     )
     return "\n\n".join(["## Faults", words, "\n".join(lines)]) + "\n"
