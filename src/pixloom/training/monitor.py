@@ -300,7 +300,7 @@ RULES: dict[str, Rule] = {
         "at once: outputs differ from source to source a thousand times as much as targets do, or are off by more than 200, or the "
         "critic's slope at made pictures is above 10,000",
         _diverged,
-        ("a tenth of the learning rates", "training.clip_norm=1"),
+        ("the recipe's learning rates, or a tenth of them", "training.clip_norm=1"),
         hides=True,
         shown=True,
         patience=1,
@@ -308,7 +308,7 @@ RULES: dict[str, Rule] = {
     NOT_FINITE: Rule(
         "a sign is no number, or steps were skipped since the last look",
         _not_finite,
-        ("a tenth of the learning rates", "compute.precision=no where it is bf16"),
+        ("the recipe's learning rates, or a tenth of them", "compute.precision=no where it is bf16"),
         hides=True,
     ),
     NOTHING_SAID: Rule(
@@ -319,12 +319,14 @@ RULES: dict[str, Rule] = {
         shown=True,
     ),
     "weights move too fast": Rule(
-        "an update moves a network's weights by more than a fifth of their size", _too_fast, ("a tenth of the learning rates",)
+        "an update moves a network's weights by more than a fifth of their size",
+        _too_fast,
+        ("the recipe's learning rates, or a tenth of them",),
     ),
     "outputs are saturated": Rule(
         "half of the output stands at the ends of the range where the targets do not, by more than 0.2",
         _saturated,
-        ("a tenth of the learning rates", "training.clip_norm=1"),
+        ("the recipe's learning rates, or a tenth of them", "training.clip_norm=1"),
         hides=True,
         shown=True,
     ),
@@ -364,7 +366,7 @@ RULES: dict[str, Rule] = {
     "outputs are all alike": Rule(
         "outputs differ from source to source by less than 5 % of what targets do, while sources differ; not while pretraining",
         _collapsed,
-        ("a tenth of the learning rates", "losses.pixel_weight up"),
+        ("the recipe's learning rates, or a tenth of them", "losses.pixel_weight up"),
         shown=True,
     ),
     "noise changes nothing": Rule(
