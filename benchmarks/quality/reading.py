@@ -39,9 +39,9 @@ seconds are those of the clock.
 Of several seeds: the mean, and in brackets the least and the largest. KID is on 768 features of the FID network, LPIPS that of SqueezeNet
 where no other is named. None of this was run on a GPU.
 Every record names the commit that it was made at (of seven, facades-64 by pix2pix and penalties-64, that commit was rewritten before it
-was published and is not in the history). Of those of `auto` facades-64, facades-128, colorize-64, streets-128, sizes, shift-stain and
-shift-camera are of `auto` as it is; the others were made before its critic saw fine detail and its layers learnt at equal rates (log of
-2026-12-01, second and third entry).
+was published and is not in the history). Of those of `auto` facades-64, facades-128, colorize-64, streets-128, sizes, shift-stain,
+shift-camera, stable and the faults are of `auto` as it is; the others were made before its critic saw fine detail and its layers learnt at
+equal rates (log of 2026-12-01, second and third entry), the ablation with R1 and R2 of gamma 5.
 """
 
 
