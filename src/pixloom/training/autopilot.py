@@ -9,7 +9,7 @@ training has diverged, weights move too    back; gradients of at most norm 1, an
 fast, outputs are saturated, or all alike  of both
 a network stands still                     back; the recipe's learning rate for it
 the critic wins, its slope explodes        back; R1 and R2 four times as strong, at least gamma 5
-it is not held                             gradients of at most norm 1
+it is not held                             gradients of at most norm 1; in a Wasserstein game the gradient penalty
 the critic knows its pictures by heart     a quarter more of them augmented, up to three quarters
 the generator learns nothing from it       relativistic pairing, and what holds the critic in it: gradients of at most norm 1
 =========================================  ================================================================================
@@ -121,7 +121,7 @@ def adapted(share: float, signs: Mapping[str, float], *, gap: float) -> float:
 def _settings(name: str, config: RunConfig) -> dict[str, Any]:
     if name == NOT_FINITE:
         exact = {"compute.precision": "no"} if config.compute.precision == "bf16" else {}
-        return _too_high(config) | exact or _tenth(config)
+        return (_too_high(config) | exact) or _tenth(config)
     if name in TOO_FAST:
         return (_too_high(config) or _tenth(config)) | {"training.clip_norm": min(1.0, config.training.clip_norm or 1.0)}
     if name in STILL:
